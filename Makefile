@@ -1,0 +1,37 @@
+# The two commands a newcomer needs are `make life` and `make test`; both set up .venv by themselves.
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+READY := $(VENV)/.ready
+
+.PHONY: life test check slow interrupt gpu clean $(addprefix bench-,pretrain tokenizer corpus decode)
+
+life: $(READY)  ## run the main recipe: real text to a trained model
+	$(VENV)/bin/ontogeny run quickstart
+
+test: $(READY)  ## the tests that every change must pass
+	$(PY) -m pytest --numprocesses 2 --dist loadfile -m "not slow and not interrupt"
+	OMP_NUM_THREADS=1 $(PY) -m pytest -m "interrupt and not slow"
+
+check: $(READY)  ## format, lint, types
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+slow: $(READY)  ## what takes minutes: long kill tests, all parity
+	$(PY) -m pytest -m slow
+
+gpu: $(READY)  ## parity and the training benchmark on one GPU
+	$(PY) -m pytest -m parity
+	$(PY) benchmarks/pretrain.py --device cuda
+
+bench-%: $(READY)  ## a benchmark, one JSON line a row
+	@$(PY) benchmarks/$*.py
+
+$(READY): pyproject.toml constraints.txt
+	python3 -m venv $(VENV)
+	$(PIP) --editable '.[quickstart,encode,track,hf,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV)

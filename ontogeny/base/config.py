@@ -1,0 +1,108 @@
+"""Frozen dataclasses <-> plain dictionaries, and overrides by name.
+
+Knows no stage. A field declared with `execution(...)` says where or how fast something runs, not
+what comes out; it is left out of identity.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from ontogeny.base.errors import InputError
+
+Config = TypeVar("Config")
+
+
+def execution(default: Any) -> Any:
+    """A dataclass field that does not change what is made (threads, micro-batch, log interval)."""
+    return dataclasses.field(default=default, metadata={"execution": True})
+
+
+def to_dict(config: Any) -> Any:
+    """`config` as JSON-ready dictionaries and lists, execution fields included."""
+    return _plain(config, identity_only=False)
+
+
+def identity_dict(config: Any) -> Any:
+    """`config` without its execution fields: what the artifact's id is made from."""
+    return _plain(config, identity_only=True)
+
+
+def from_dict(kind: type[Config], values: Any, *, file: str | None = None) -> Config:
+    """The dataclass `kind` from plain values.
+
+    Raises:
+        InputError: naming the first field whose value has the wrong type or is unknown.
+    """
+    if isinstance(values, dict):
+        unknown = sorted(set(values) - {field.name for field in dataclasses.fields(_any(kind))})
+        if unknown:
+            raise InputError(f"{kind.__name__} has no field '{unknown[0]}'; remove it", file=file)
+    try:
+        checked: Config = TypeAdapter(kind).validate_python(values)
+        return checked
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{kind.__name__}.{where}: {first['msg']}", file=file) from None
+
+
+def override(config: Config, path: str, text: str) -> Config:
+    """`config` with the field at dotted `path` set from the words of a command line.
+
+    `text` is read as JSON where it is JSON and as a plain string otherwise; a comma-separated
+    list serves for a tuple.
+
+    Raises:
+        InputError: when there is no such field (the nearest name is offered) or the type is wrong.
+    """
+    name, _, rest = path.partition(".")
+    fields = {field.name: field for field in dataclasses.fields(_any(config))}
+    if name not in fields:
+        raise InputError(f"no field '{name}' in {type(config).__name__}{_nearest(name, fields)}")
+    current = getattr(config, name)
+    if rest:
+        if not dataclasses.is_dataclass(current):
+            raise InputError(f"field '{name}' has no parts; set it without '.{rest}'")
+        return dataclasses.replace(_any(config), **{name: override(current, rest, text)})
+    values = to_dict(config) | {name: _value(text, current)}
+    return from_dict(type(config), values)
+
+
+def _nearest(name: str, known: Any) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean '{near[0]}'?" if near else f"; it has {', '.join(sorted(known))}"
+
+
+def _value(text: str, current: Any) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    if isinstance(current, tuple) and isinstance(value, str):
+        return [part for part in value.split(",") if part]
+    return str(text) if isinstance(current, str) else value
+
+
+def _plain(value: Any, *, identity_only: bool) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: _plain(getattr(value, field.name), identity_only=identity_only)
+            for field in dataclasses.fields(value)
+            if not (identity_only and field.metadata.get("execution"))
+        }
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, identity_only=identity_only) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item, identity_only=identity_only) for key, item in value.items()}
+    assert value is None or isinstance(value, (str, int, float, bool)), f"no config value: {value}"
+    return value
+
+
+def _any(value: Any) -> Any:
+    return value

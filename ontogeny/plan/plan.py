@@ -1,0 +1,153 @@
+"""The one dial: from a budget and a measured machine to every number of a life.
+
+`resolve` is a pure function; its result is written into the store and pinned there, and identity
+uses the resolved numbers, never the measured ones. Rungs a factor 1.5 apart keep like machines on
+the same plan.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ontogeny.base.config import from_dict
+from ontogeny.base.errors import InputError
+from ontogeny.plan.budget import Budget
+from ontogeny.plan.laws import data_constrained_loss
+from ontogeny.plan.shape import Shape
+
+FORMAT = 1
+IN_HAND = 0.2
+STEP = 1.5
+FIRST_RUNG_FLOPS = 1e9
+SHARES = {"pretrain": 0.42}
+"""Share of the run's FLOPs by stage; what is not given to a stage here stays in hand."""
+
+WIDTHS = (64, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024, 1536, 2048, 2560, 4096, 8192)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What this machine was measured to sustain.
+
+    Units: FLOP/s for `matmul_peak` (square fp32 product) and `train` (one training micro-step),
+    tokens/s for `decode`.
+    """
+
+    matmul_peak: float
+    train: float
+    decode: float
+    processors: int
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Resolved numbers of one run. Tokens count every pass, repeated ones too."""
+
+    budget: str
+    rung: int
+    flops: float
+    shape: Shape
+    pretrain_tokens: int
+    batch_tokens: int
+    peak_lr: float
+    machine: Machine | None = None
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        if self.format != FORMAT:
+            raise InputError(
+                f"a plan of format {self.format}, ours is {FORMAT}; make a new one by --replan"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for the pinned file."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Any, *, file: str) -> Plan:
+        """The plan in a file's values.
+
+        Raises:
+            InputError: naming the file and the field that does not fit.
+        """
+        return from_dict(cls, values, file=file)
+
+
+def resolve(budget: Budget, machine: Machine, unique_tokens: float = 3e6) -> Plan:
+    """The plan for `budget` on `machine`.
+
+    Args:
+        budget: what may be spent in all.
+        machine: measured rates.
+        unique_tokens: how many different tokens pretraining will see, roughly.
+
+    Raises:
+        InputError: when the budget is too small for the smallest model.
+    """
+    available = budget.total_flops(machine.train) * (1 - IN_HAND)
+    rung = math.floor(math.log(max(available, 1.0) / FIRST_RUNG_FLOPS, STEP))
+    if rung < 0:
+        raise InputError(f"--budget {budget.text} is too small; give at least 10 seconds")
+    flops = FIRST_RUNG_FLOPS * STEP**rung
+    pretrain = flops * SHARES["pretrain"]
+    shape = best_shape(pretrain, unique_tokens)
+    tokens = pretrain / shape.train_flops_per_token()
+    batch = batch_tokens(tokens, shape.context)
+    return Plan(
+        budget=budget.text,
+        rung=rung,
+        flops=flops,
+        shape=shape,
+        pretrain_tokens=max(1, round(tokens / batch)) * batch,
+        batch_tokens=batch,
+        peak_lr=peak_learning_rate(shape),
+        machine=machine,
+    )
+
+
+def family(width: int) -> Shape:
+    """The shape of a given width: depth, heads, vocabulary and context follow from it."""
+    head_dim = 32 if width < 512 else 64 if width < 2048 else 128
+    heads = width // head_dim
+    return Shape(
+        vocab_size=4096 if width < 512 else 16384 if width < 1024 else 32768,
+        hidden=width,
+        layers=max(3, round(width / 40)) if width < 384 else round(width / 64),
+        heads=heads,
+        kv_heads=heads if width < 512 else max(1, heads // 4),
+        head_dim=head_dim,
+        ff=32 * round(width * 8 / 3 / 32),
+        context=256 if width < 512 else 1024 if width < 1024 else 4096,
+    )
+
+
+def best_shape(flops: float, unique_tokens: float) -> Shape:
+    """The member of the family with the lowest data-constrained loss for these FLOPs.
+
+    Muennighoff et al. 2023 (arXiv:2305.16264); parameters count the matrices a token is
+    multiplied with, so small models pay for their vocabulary.
+    """
+
+    def loss(shape: Shape) -> float:
+        tokens = flops / shape.train_flops_per_token()
+        return data_constrained_loss(shape.matmul_parameters(), tokens, unique_tokens)
+
+    return min((family(width) for width in WIDTHS), key=loss)
+
+
+def batch_tokens(tokens: float, context: int) -> int:
+    """Tokens in one optimizer step: about D^0.5 scaled, a power of two of rows.
+
+    Grows as the data does (Bergsma et al. 2025, arXiv:2505.13738, find B ~ D^0.38); the constant
+    is ours, tuned on the laptop life so that a run has a thousand steps or so.
+    """
+    rows = max(1.0, 8192 * (tokens / 8e6) ** 0.38 / context)
+    return int(2 ** round(math.log2(rows))) * context
+
+
+def peak_learning_rate(shape: Shape) -> float:
+    """Peak learning rate for Muon with AdamW-sized updates; falls with the root of the width."""
+    return 0.01 * math.sqrt(128 / shape.hidden)

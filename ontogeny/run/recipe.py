@@ -1,0 +1,116 @@
+"""Finds a recipe: one of ours by name, or a Python function in a user's file.
+
+A mistake in a recipe becomes one line that names the recipe's own file and line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.machinery
+import inspect
+import sys
+import traceback
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ontogeny.base.errors import InputError, OntogenyError
+
+HERE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe's name, its file and its function (run -> last artifact)."""
+
+    name: str
+    path: Path
+    function: Callable[..., Any]
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that came with the package: inside the wheel, or beside it in a checkout."""
+    for directory in (HERE / "recipes", HERE.parent / "recipes"):
+        if directory.is_dir():
+            return {path.stem: path for path in sorted(directory.glob("*.py"))}
+    return {}
+
+
+def load(reference: str) -> Recipe:
+    """The recipe called `reference`: a shipped name, FILE.py, or FILE.py:FUNCTION.
+
+    Raises:
+        InputError: when there is none, or its file does not run.
+    """
+    file, _, wanted = reference.partition(".py:")
+    if wanted or reference.endswith(".py"):
+        path = Path(file + ".py" if wanted else reference)
+        if not path.is_file():
+            raise InputError("no such recipe file; check the path", file=path)
+    else:
+        known = shipped()
+        if reference not in known:
+            raise InputError(
+                f"no recipe '{reference}'; give one of {', '.join(known)}, or a path ending in .py"
+            )
+        path = known[reference]
+    name = f"ontogeny_recipe_{path.stem}"
+    loader = importlib.machinery.SourceFileLoader(name, str(path))
+    module = types.ModuleType(name)
+    module.__file__ = str(path)
+    sys.modules[name] = module
+    with mistakes_in(path):
+        loader.exec_module(module)
+    return Recipe(path.stem, path, _function(module, wanted or path.stem, path))
+
+
+def _function(module: types.ModuleType, name: str, path: Path) -> Callable[..., Any]:
+    function = getattr(module, name, None)
+    if not inspect.isfunction(function):
+        raise InputError(
+            f"no function '{name}(run)' here; a recipe is a function with its file's name, "
+            "or FILE.py:FUNCTION names another",
+            file=path,
+        )
+    return function
+
+
+@contextlib.contextmanager
+def mistakes_in(path: Path) -> Iterator[None]:
+    """Turns an exception raised in the recipe's own code into one line.
+
+    Raises:
+        InputError: with the deepest line of `path` in the traceback. An exception raised below
+            the recipe, in our own code, is ours and passes unchanged.
+    """
+    try:
+        yield
+    except SyntaxError as error:
+        raise InputError(
+            f"{error.msg}; mend the recipe", file=error.filename or path, line=error.lineno or 1
+        ) from None
+    except InputError as error:
+        if error.file is not None:
+            raise
+        line = _deepest_line(error, path)
+        raise InputError(error.reason, file=path, line=line or 1) from None
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        if isinstance(error, OntogenyError) or frames[-1].filename != str(path):
+            raise
+        raise InputError(
+            f"{type(error).__name__}: {error}; mend the recipe",
+            file=path,
+            line=frames[-1].lineno or 1,
+        ) from error
+
+
+def _deepest_line(error: Exception, path: Path) -> int | None:
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == str(path)
+    ]
+    return lines[-1] if lines else None
