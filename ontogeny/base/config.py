@@ -69,7 +69,9 @@ def override(config: Config, path: str, text: str) -> Config:
     if rest:
         if not dataclasses.is_dataclass(current):
             raise InputError(f"field '{name}' has no parts; set it without '.{rest}'")
-        return dataclasses.replace(_any(config), **{name: override(current, rest, text)})
+        changed = {name: override(current, rest, text)}
+        replaced: Config = dataclasses.replace(_any(config), **changed)
+        return replaced
     values = to_dict(config) | {name: _value(text, current)}
     return from_dict(type(config), values)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 import importlib.util
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,39 +37,42 @@ def artifact_id(stage: str, version: int, config: Any, parents: list[str], seed:
 
 @functools.cache
 def code_digest(module: str) -> str:
-    """A digest of `module`'s source and of all of ours that it imports, directly or not.
+    """A digest of `module`'s source and of all of ours that it mentions, directly or not.
 
-    Names in strings count too, so modules behind a lazy `__getattr__` are followed.
+    Nothing is imported. Names in strings count too, so modules behind a lazy `__getattr__` are
+    followed.
     """
     package = module.partition(".")[0]
+    root = Path(_origin(package)).parent.parent
     sources: dict[str, str] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        path = _source(name)
+        path = _source(root, name)
         if name in sources or path is None:
             continue
         text = path.read_text(encoding="utf-8")
         sources[name] = hashlib.sha256(text.encode()).hexdigest()
-        waiting += _mentioned(ast.parse(text), package)
+        waiting += _mentioned(text, package)
     return digest(sources)
 
 
-def _source(module: str) -> Path | None:
-    try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        return None
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+def _origin(package: str) -> str:
+    spec = importlib.util.find_spec(package)
+    assert spec is not None and spec.origin is not None, package
+    return spec.origin
 
 
-def _mentioned(tree: ast.AST, package: str) -> list[str]:
-    names: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            names.append(node.value)
-    return [name for name in names if name.startswith(package + ".") and " " not in name]
+def _source(root: Path, module: str) -> Path | None:
+    path = root.joinpath(*module.split("."))
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _mentioned(text: str, package: str) -> set[str]:
+    names = set(re.findall(rf"\b{package}(?:\.\w+)+", text))
+    for parent, imported in re.findall(rf"^from ({package}[\w.]*) import ([\w, ]+)", text, re.M):
+        names |= {f"{parent}.{name.strip()}" for name in imported.split(",")}
+    return names

@@ -26,7 +26,16 @@ class Request:
     @property
     def identity(self) -> Any:
         """The part of the config that the id is made from."""
-        return configs.identity_dict(self.stage)
+        return identity_of(self.stage)
+
+
+def identity_of(stage: Stage) -> dict[str, Any]:
+    """The config without execution fields, plus what the stage itself says identifies its input.
+
+    A stage that reads from outside the store has a method `identity()`: digests of what it reads.
+    """
+    outside: dict[str, Any] = getattr(stage, "identity", dict)()
+    return {**configs.identity_dict(stage), **outside}
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,7 @@ def request(
                     f"--set {name}: {error.reason}", file=COMMAND_LINE, line=setting.position
                 ) from None
     ids = [parent for parent, _ in parents]
-    made = artifact_id(stage.stage, stage.version, configs.identity_dict(stage), ids, seed)
+    made = artifact_id(stage.stage, stage.version, identity_of(stage), ids, seed)
     return Request(name, stage, tuple(ids), seed, made)
 
 

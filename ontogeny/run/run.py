@@ -164,6 +164,7 @@ class Run:
             id=wanted.id,
             metrics=made.metrics,
             summary=record.summary,
+            notes=made.notes,
             cost=record.cost,
         )
         return artifact
@@ -198,7 +199,7 @@ class Run:
             cost={"seconds": work.seconds(), "tokens": made.tokens, "flops": made.flops},
             files=describe_files(work.payload),
             code=_code(wanted.stage),
-            execution=_execution(began) | {"peak_memory_bytes": peak},
+            execution=_execution(began) | {"peak_memory_bytes": peak, "notes": list(made.notes)},
         )
 
 

@@ -24,11 +24,13 @@ class Made:
     """What a stage says of its finished payload.
 
     `metrics` are numbers, or intervals as {estimate, low, high}; `summary` is lines for a person;
-    `tokens` were processed and `flops` spent.
+    `tokens` were processed and `flops` spent. All of these are equal in an interrupted and an
+    undisturbed run; `notes` (speeds) need not be.
     """
 
     metrics: dict[str, Any] = field(default_factory=dict)
     summary: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     tokens: float = 0.0
     flops: float = 0.0
 

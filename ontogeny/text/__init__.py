@@ -1,0 +1,1 @@
+"""Documents, conversations, the tokenizer and the one chat-template renderer; no torch."""
