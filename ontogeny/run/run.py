@@ -172,9 +172,11 @@ class Run:
     def _begin(self, wanted: Request, directory: Path) -> Work:
         work = Work(wanted.name, directory, wanted.seed, self.events, self.stop)
         resumed = is_resumable(directory)
-        if directory.exists() and not resumed:
-            shutil.rmtree(directory)
-        work.payload.mkdir(parents=True, exist_ok=True)
+        # What a killed run left of the payload, or of its record, is never built upon.
+        leftover = work.payload if resumed else directory
+        if leftover.exists():
+            shutil.rmtree(leftover)
+        work.payload.mkdir(parents=True)
         work.checkpoints.mkdir(exist_ok=True)
         for other, fields in unfinished_requests(self.store, wanted):
             self.events.log("not_continued", stage=wanted.name, id=other, differs=fields)

@@ -1,0 +1,77 @@
+"""A few seconds on this machine: what it sustains in training and in decoding.
+
+Measures; decides nothing. `plan.resolve` keeps a share in hand and snaps to a ladder, so small
+differences between two measurements give the same plan.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from ontogeny.model.initial import initialise
+from ontogeny.model.transformer import Transformer
+from ontogeny.objectives.batch import Batch
+from ontogeny.objectives.likelihood import NextToken
+from ontogeny.plan.plan import Machine, family
+
+WIDTH = 160
+ROWS = 32
+SQUARE = 1536
+REPEATS = 5
+DECODED_TOKENS = 48
+
+
+def calibrate() -> Machine:
+    """Times a square matrix product, one training micro-step and one decode; medians."""
+    model = Transformer(family(WIDTH))
+    initialise(model, seed=0)
+    return Machine(
+        matmul_peak=matmul_peak(),
+        train=_train(model),
+        decode=_decode(model.eval()),
+        processors=os.cpu_count() or 1,
+    )
+
+
+def matmul_peak() -> float:
+    """FLOP/s of a square fp32 product, the best of a few."""
+    left, right = torch.randn(SQUARE, SQUARE), torch.randn(SQUARE, SQUARE)
+    seconds = _times(lambda: left @ right, REPEATS)
+    return 2 * SQUARE**3 / min(seconds)
+
+
+def _train(model: Transformer) -> float:
+    context = model.shape.context
+    tokens_BT = torch.randint(0, model.shape.vocab_size, (ROWS, context))
+    batch = Batch(tokens_BT, tokens_BT, torch.ones(ROWS, context))
+    objective = NextToken()
+
+    def step() -> None:
+        loss = objective(model(batch, objective.needs), batch)
+        loss.terms["nll"].sum.backward()  # type: ignore[no-untyped-call]
+        model.zero_grad(set_to_none=True)
+
+    seconds = statistics.median(_times(step, REPEATS))
+    return ROWS * context * model.shape.train_flops_per_token() / seconds
+
+
+def _decode(model: Transformer) -> float:
+    state = model.new_state(1, model.shape.context)
+    token = torch.zeros((1, 1), dtype=torch.int64)
+    seconds = _times(lambda: model.extend(token, [1], [0], state), DECODED_TOKENS)
+    return 1 / statistics.median(seconds)
+
+
+def _times(work: Callable[[], object], repeats: int) -> list[float]:
+    work()  # the first call also allocates
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - began)
+    return seconds

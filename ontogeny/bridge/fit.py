@@ -1,0 +1,125 @@
+"""A gradient stage: the loop with its checkpoints, its progress and its stop.
+
+Every stage that trains passes through `fit`; it knows no objective and no kind of data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ontogeny.bridge.calibration import matmul_peak
+from ontogeny.model.transformer import Transformer
+from ontogeny.objectives.loss import Objective
+from ontogeny.run.work import Work
+from ontogeny.train.checkpoint import Checkpoints, Training
+from ontogeny.train.loop import Counters, Report, train
+from ontogeny.train.optimizer import Optimizer
+from ontogeny.train.saver import Saver
+from ontogeny.train.steps import Steps
+
+SMOOTHING = 0.95
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What the loop did, and how fast in this session.
+
+    `flops_per_second` is None when the session had no step to make (it resumed at the end);
+    `matmul_peak` was measured before and after, on the same machine under the same load.
+    """
+
+    counters: Counters
+    flops_per_second: float | None
+    matmul_peak: float
+    stall_seconds: float
+
+    def note(self) -> str:
+        """One line for a person about the speed."""
+        if self.flops_per_second is None:
+            return "no step was left to make"
+        share = self.flops_per_second / self.matmul_peak
+        return (
+            f"{self.flops_per_second / 1e9:.0f} GFLOP/s, {share:.0%} of this machine's matmul peak "
+            f"({self.matmul_peak / 1e9:.0f}); checkpoints took {self.stall_seconds:.1f} s"
+        )
+
+
+def fit(
+    work: Work,
+    model: Transformer,
+    objective: Objective,
+    steps: Steps,
+    optimizer: Optimizer,
+    *,
+    total_steps: int,
+    checkpoint_seconds: float,
+) -> Fitted:
+    """Trains `model` in place, from the last checkpoint of `work` where there is one.
+
+    Raises:
+        Stopped: a signal came; the checkpoint stands.
+        NoSpace: the disk takes no more; the last checkpoint stands.
+        OntogenyError: the gradient stayed no finite number.
+    """
+    training = Training(model, optimizer, steps, Counters())
+    checkpoints = Checkpoints(work.checkpoints)
+    with work.checkpointing() as stop:
+        _resume(work, checkpoints, training)
+        saver = Saver(
+            checkpoints,
+            training,
+            stop_requested=lambda: stop.requested,
+            every_seconds=checkpoint_seconds,
+        )
+        peak = matmul_peak()
+        progress = _Progress(work, total_steps)
+        train(model, objective, steps, optimizer, [progress, saver], training.counters)
+    rate = progress.tokens / progress.seconds if progress.seconds else None
+    return Fitted(
+        training.counters,
+        rate * model.shape.train_flops_per_token() if rate is not None else None,
+        max(peak, matmul_peak()),
+        saver.spent,
+    )
+
+
+def _resume(work: Work, checkpoints: Checkpoints, training: Training) -> None:
+    found = checkpoints.restore(training)
+    for path, reason in found.ignored:
+        work.log("warning", message=f"checkpoint {path.name} is ignored: {reason}")
+    if found.path is not None:
+        note = f" ({'; '.join(found.differences)})" if found.differences else ""
+        work.log("resumed", step=training.counters.step, note=note)
+
+
+class _Progress:
+    """A hook: tells the loss, the learning rate and the time left; logs skipped steps."""
+
+    def __init__(self, work: Work, total_steps: int) -> None:
+        self.work = work
+        self.total_steps = total_steps
+        self.loss: float | None = None
+        self.tokens = 0
+        self.seconds = 0.0
+
+    def __call__(self, report: Report) -> None:
+        """Tells one step."""
+        self.tokens += report.tokens
+        self.seconds += report.seconds
+        if report.skipped:
+            self.work.log(
+                "warning",
+                message=f"step {report.step} skipped, its gradient is not finite "
+                f"({', '.join(report.names)})",
+            )
+            return
+        before = report.loss if self.loss is None else self.loss
+        self.loss = SMOOTHING * before + (1 - SMOOTHING) * report.loss
+        self.work.progress(
+            report.step,
+            self.total_steps,
+            "steps",
+            loss=self.loss,
+            lr=report.learning_rate,
+            tokens=report.step * report.tokens,
+        )

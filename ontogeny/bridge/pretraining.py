@@ -1,0 +1,86 @@
+"""Tokens -> a trained model: puts data, model, objective and optimizer of pretraining together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ontogeny.base.artifact import Artifact
+from ontogeny.base.errors import InputError
+from ontogeny.bridge.feed import PackedSteps, Packing
+from ontogeny.bridge.fit import fit
+from ontogeny.bridge.models import save_model
+from ontogeny.corpus.shards import domains, read_shard
+from ontogeny.model.initial import initialise
+from ontogeny.model.transformer import Transformer
+from ontogeny.objectives.likelihood import NextToken
+from ontogeny.plan.gradient import Gradient
+from ontogeny.plan.shape import Shape
+from ontogeny.run.work import Made, Work
+from ontogeny.text.tokenizer import Tokenizer
+from ontogeny.train.optimizer import Optimizer, OptimizerSettings
+from ontogeny.train.schedule import WSD
+
+
+def pretrain(
+    config: Gradient,
+    shape: Shape,
+    mixture: Mapping[str, float],
+    work: Work,
+    tokens: Artifact,
+    tokenizer: Artifact,
+) -> Made:
+    """Trains from random weights and writes the model into the payload.
+
+    Raises:
+        InputError: when tokenizer, shape and corpus do not fit together.
+    """
+    tokenizer.verify()
+    vocabulary = Tokenizer.load(tokenizer.path)
+    if vocabulary.vocab_size != shape.vocab_size:
+        raise InputError(
+            f"shape.vocab_size is {shape.vocab_size}, the tokenizer has "
+            f"{vocabulary.vocab_size} tokens; make them equal"
+        )
+    model = Transformer(shape)
+    initialise(model, seed=work.named_seed("weights"))
+    packing = Packing(
+        context=shape.context,
+        batch_tokens=config.batch_tokens,
+        micro_rows=config.micro_rows,
+        end_of_text=vocabulary.end_of_text,
+        seed=work.named_seed("data"),
+    )
+    shards = {name: read_shard(tokens, "train", name) for name in domains(tokens, "train")}
+    steps = PackedSteps(shards, mixture, packing, config.steps)
+    optimizer = Optimizer(
+        model,
+        OptimizerSettings(
+            peak_lr=config.peak_lr, weight_decay=config.weight_decay, clip=config.clip
+        ),
+        WSD(config.steps, round(config.steps * config.warmup), config.decay),
+    )
+    fitted = fit(
+        work,
+        model,
+        NextToken(),
+        steps,
+        optimizer,
+        total_steps=config.steps,
+        checkpoint_seconds=config.checkpoint_seconds,
+    )
+    save_model(work.payload, model, tokenizer)
+    seen = config.steps * config.batch_tokens
+    return Made(
+        metrics={
+            "parameters": shape.parameters(),
+            "steps": config.steps,
+            "skipped_steps": fitted.counters.skipped,
+        },
+        summary=(
+            f"{shape.parameters() / 1e6:.2f} M parameters, {config.steps:,} steps, "
+            f"{seen / 1e6:.2f} M tokens",
+        ),
+        notes=(fitted.note(),),
+        tokens=seen,
+        flops=seen * shape.train_flops_per_token(),
+    )

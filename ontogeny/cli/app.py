@@ -1,0 +1,167 @@
+"""The commands and their options; each command's work is in a module of its own.
+
+Imports nothing heavy, so that `--help` answers at once: a command's module is imported when the
+command runs (a declared lazy seam).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ontogeny import __version__
+from ontogeny.base.errors import COMMAND_LINE, InputError
+
+app = typer.Typer(
+    help="Carries a language model through its whole life: one recipe, every change measured.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+StoreOption = Annotated[Path, typer.Option("--store", help="Directory of the artifacts.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+DEFAULT_STORE = Path("life")
+PROGRAM = "ontogeny"
+UsageError: Any = typer.BadParameter.__base__
+"""Typer 0.29 carries a click of its own; the public subclass leads to the class in either case."""
+
+
+def run_app(arguments: list[str]) -> int:
+    """Runs one command line; returns its exit code.
+
+    Raises:
+        InputError: for an unknown command or option, at its position on the command line.
+    """
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(arguments or ["--help"], prog_name=PROGRAM, standalone_mode=False)
+    except UsageError as error:
+        message = " ".join(error.format_message().split())
+        path = error.ctx.command_path if error.ctx else PROGRAM
+        raise InputError(
+            f"{message.rstrip('.')}; see `{path} --help`",
+            file=COMMAND_LINE,
+            line=_position(arguments, message),
+        ) from None
+    return result if isinstance(result, int) else 0
+
+
+def _position(arguments: list[str], message: str) -> int:
+    words = [word.strip("'\".,:;") for word in message.split()]
+    for word in words:
+        for position, argument in enumerate(arguments, start=1):
+            if word and word == argument.partition("=")[0]:
+                return position
+    return max(1, len(arguments))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"ontogeny {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Global options."""
+
+
+@app.command()
+def run(
+    recipe: Annotated[
+        str, typer.Argument(help="A shipped recipe (quickstart), FILE.py or FILE.py:FUNCTION.")
+    ],
+    budget: Annotated[
+        str | None, typer.Option(help="What may be spent: 10m, 2e18flops, 8xh100:4h, $50.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override one number: stage.field=value. Repeatable."),
+    ] = None,
+    begin: Annotated[
+        str | None,
+        typer.Option("--from", help="Begin at this stage; those before it must exist."),
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
+    seed: Annotated[int, typer.Option(help="The root of all randomness.")] = 0,
+    store: StoreOption = DEFAULT_STORE,
+    replan: Annotated[
+        bool, typer.Option("--replan", help="Measure the machine again and pin a new plan.")
+    ] = False,
+    plan: Annotated[
+        Path | None, typer.Option(help="Replay the plan in this file instead of making one.")
+    ] = None,
+    dry: Annotated[
+        bool, typer.Option("--dry", help="Print the plan and what would run, then end.")
+    ] = False,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Also write TensorBoard events below this directory.")
+    ] = None,
+) -> int:
+    """Play a recipe: make what is missing, skip what exists, resume what was interrupted."""
+    from ontogeny.cli import run_command
+
+    options = run_command.Options(
+        recipe=recipe,
+        budget=budget,
+        settings=settings or [],
+        begin=begin,
+        until=until,
+        seed=seed,
+        store=store,
+        replan=replan,
+        plan=plan,
+        dry=dry,
+        tensorboard=tensorboard,
+    )
+    return run_command.run(options)
+
+
+@app.command()
+def show(
+    artifact: Annotated[
+        str | None, typer.Argument(help="A name, an id or the beginning of one; all without.")
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what an artifact is, where it came from, what it cost and what it measured."""
+    from ontogeny.cli import show_command
+
+    show_command.show(artifact, store, as_json=as_json)
+
+
+@app.command()
+def chat(
+    artifact: Annotated[str, typer.Argument(help="A model: its name or id.")],
+    prompt: Annotated[
+        str | None, typer.Option(help="Answer this one prompt and end, instead of asking.")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer in tokens.")] = 120,
+    temperature: Annotated[
+        float, typer.Option(min=0.0, help="0 is greedy; higher is more random.")
+    ] = 0.8,
+    seed: Annotated[int, typer.Option(help="Makes an answer repeatable.")] = 0,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Talk to a model; one that has not learnt to chat continues your text."""
+    from ontogeny.cli import chat_command
+
+    chat_command.chat(
+        artifact,
+        store,
+        prompt=prompt,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        seed=seed,
+        as_json=as_json,
+    )

@@ -1,0 +1,157 @@
+"""`ontogeny run`: store, lock, plan, trace, play, and the last lines a person reads."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ontogeny import bridge
+from ontogeny.base.artifact import Artifact
+from ontogeny.base.config import to_dict
+from ontogeny.base.errors import COMMAND_LINE, InputError, OntogenyError, Stopped
+from ontogeny.base.events import Events, JsonLines, Sink
+from ontogeny.base.stop import StopRequest
+from ontogeny.base.store import Store
+from ontogeny.cli.console import Console
+from ontogeny.plan.plan import Plan
+from ontogeny.run.pinned import pinned_plan
+from ontogeny.run.recipe import Recipe, load
+from ontogeny.run.request import Request, Setting
+from ontogeny.run.run import Run, trace
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line said."""
+
+    recipe: str
+    budget: str | None
+    settings: list[str]
+    begin: str | None
+    until: str | None
+    seed: int
+    store: Path
+    replan: bool
+    plan: Path | None
+    dry: bool
+    tensorboard: Path | None
+
+
+def run(options: Options) -> int:
+    """Plays the recipe; returns 0.
+
+    Raises:
+        OntogenyError: one line for whatever went wrong; what is finished stays.
+    """
+    began = time.monotonic()
+    recipe = load(options.recipe)
+    settings = [Setting.parse(text, _position(text)) for text in options.settings]
+    store = Store.create(options.store)
+    stop = StopRequest()
+    with store.locked() as dead, stop.installed():
+        console = Console()
+        events = Events([JsonLines(store.events), console, *_optional_sinks(options)])
+        try:
+            if dead is not None:
+                console.line(
+                    f"a run that ended without a word (pid {dead.get('pid')}) is continued"
+                )
+            store.clear_finished_work()
+            plan = pinned_plan(
+                store,
+                recipe.name,
+                options.budget,
+                options.plan,
+                options.replan,
+                lambda: bridge.calibrate(),
+            )
+            requests = trace(recipe, plan, options.seed, settings)
+            _check_stage_names(options, requests)
+            _print_plan(console, store, recipe, plan, requests)
+            if options.dry:
+                return 0
+            runner = Run(
+                store, plan, options.seed, events, stop, settings, options.begin, options.until
+            )
+            events.log("run", recipe=recipe.name, budget=plan.budget, seed=options.seed)
+            made = runner.play(recipe)
+            _print_end(made, store, time.monotonic() - began)
+        except Stopped:
+            events.log("stopped")
+            raise
+        except OntogenyError as error:
+            events.log("failed", message=str(error), exit=error.exit_code)
+            raise
+        finally:
+            events.close()
+    return 0
+
+
+def _position(text: str) -> int:
+    spellings = (text, f"--set={text}")
+    return next((n for n, word in enumerate(sys.argv) if word in spellings), 1)
+
+
+def _optional_sinks(options: Options) -> list[Sink]:
+    if options.tensorboard is None:
+        return []
+    from ontogeny.edge.tensorboard import TensorBoard
+
+    return [TensorBoard(options.tensorboard)]
+
+
+def _check_stage_names(options: Options, requests: list[Request]) -> None:
+    names = [request.name for request in requests]
+    for option, name in (("--from", options.begin), ("--until", options.until)):
+        if name is not None and name not in names:
+            raise InputError(
+                f"{option} {name}: the recipe has no such stage; it has {', '.join(names)}",
+                file=COMMAND_LINE,
+                line=sys.argv.index(name) if name in sys.argv else 1,
+            )
+
+
+def _print_plan(
+    console: Console, store: Store, recipe: Recipe, plan: Plan, requests: list[Request]
+) -> None:
+    missing = [request for request in requests if not store.has(request.id)]
+    if not missing:
+        return
+    console.line(f"plan: {recipe.name}, budget {plan.budget}, rung {plan.rung}")
+    if plan.machine is not None:
+        console.line(
+            f"  this machine: {plan.machine.train / 1e9:,.0f} GFLOP/s in training, "
+            f"{plan.machine.matmul_peak / 1e9:,.0f} at its matmul peak, "
+            f"{plan.machine.decode:,.0f} tokens/s decoding alone"
+        )
+    for request in requests:
+        state = "to make" if request in missing else "exists"
+        console.line(f"  {request.name:<12} {request.stage.stage:<16} {request.id}  {state}")
+        for path, value in _numbers(to_dict(request.stage)):
+            console.line(f"      {request.name}.{path} = {value}")
+
+
+def _numbers(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            rows += _numbers(value, f"{prefix}{key}.")
+        elif isinstance(value, list):
+            rows.append((prefix + key, ",".join(str(item) for item in value)))
+        else:
+            rows.append((prefix + key, f"{value:,}" if isinstance(value, int) else f"{value}"))
+    return rows
+
+
+def _print_end(made: list[Artifact], store: Store, seconds: float) -> None:
+    for artifact in made:
+        for text in artifact.record.summary:
+            print(f"{artifact.name:<12} {text}")
+    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = usage if sys.platform == "darwin" else usage * 1024
+    print(f"artifacts in {store.root}; look at them with `ontogeny show --store {store.root}`")
+    print(f"{seconds:.1f} s, peak memory {peak / 1e9:.2f} GB")

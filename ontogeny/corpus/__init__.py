@@ -1,0 +1,1 @@
+"""From files to clean, deduplicated, split documents; every removal has a counted reason."""

@@ -1,0 +1,125 @@
+"""Sources in, a corpus out: read, clean, scrub, filter, deduplicate, split, decontaminate, report.
+
+Knows the order of the steps and nothing of how each is done, and nothing of artifacts or stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ontogeny.base.errors import InputError
+from ontogeny.corpus.decontaminate import Item, remove_contaminated
+from ontogeny.corpus.exact import remove_exact
+from ontogeny.corpus.minhash import remove_near
+from ontogeny.corpus.program import filter_code
+from ontogeny.corpus.prose import filter_prose
+from ontogeny.corpus.report import Report, make_report
+from ontogeny.corpus.scrub import IN_CODE, IN_PROSE, Finder, scrub
+from ontogeny.corpus.sources import read
+from ontogeny.corpus.split import split
+from ontogeny.corpus.table import DOCUMENTS, REMOVED, Outcome
+from ontogeny.corpus.table import documents as rows
+from ontogeny.corpus.unicode_policy import Change, clean
+
+Step = Callable[[pa.Table], Outcome]
+
+# Tasks are generated and alike by nature: only equal ones are removed.
+STEPS: Mapping[str, tuple[Step, ...]] = {
+    "english": (filter_prose, remove_exact, remove_near),
+    "code": (filter_code, remove_exact, remove_near),
+    "tasks": (remove_exact,),
+}
+FINDERS: Mapping[str, tuple[Finder, ...]] = {"english": IN_PROSE, "code": IN_CODE}
+
+
+class Corpus(NamedTuple):
+    """Documents to train on, documents held out, what was removed and why, and the counts."""
+
+    train: pa.Table
+    heldout: pa.Table
+    removed: pa.Table
+    report: Report
+
+
+def read_all(specs: Sequence[str], expected: Sequence[str] | None = None) -> Outcome:
+    """All documents of all `specs` (see `sources.read`), ids checked to be unique.
+
+    Args:
+        specs: source specifications.
+        expected: their fingerprints, if taken before.
+
+    Raises:
+        InputError: a source cannot be read, or two sources give the same document.
+    """
+    if not specs:
+        raise InputError("no sources; give at least one DOMAIN=SPEC")
+    marks = expected if expected is not None else [None] * len(specs)
+    outcomes = [read(spec, mark) for spec, mark in zip(specs, marks, strict=True)]
+    kept = pa.concat_tables([outcome.kept for outcome in outcomes])
+    ids = kept["id"].to_pylist()
+    if len(set(ids)) != len(ids):
+        seen: set[str] = set()
+        twice = next(name for name in ids if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise InputError(f"two sources give document {twice!r}; name each source once")
+    return Outcome(kept, pa.concat_tables([outcome.removed for outcome in outcomes]))
+
+
+def build(
+    documents: pa.Table,
+    removed: pa.Table | None = None,
+    *,
+    heldout_share: Mapping[str, float],
+    exam: Sequence[Item] = (),
+    seed: int = 0,
+) -> Corpus:
+    """Clean, scrub, filter, deduplicate and split each domain; keep exams out of training.
+
+    Args:
+        documents: all documents, e.g. `read_all(specs).kept`.
+        removed: what reading removed, to be counted along.
+        heldout_share: by domain, the share of documents held out; a domain not named is all
+            training text.
+        exam: items no training document may hold (`decontaminate`); held-out documents are
+            looked for in the same way.
+        seed: of the split.
+
+    Raises:
+        InputError: an unknown domain, or nothing left of one.
+    """
+    changes: dict[str, Mapping[str, Change]] = {}
+    train, heldout = [DOCUMENTS.empty_table()], [DOCUMENTS.empty_table()]
+    gone = [REMOVED.empty_table() if removed is None else removed]
+    for domain in sorted(documents["domain"].unique().to_pylist()):
+        table = documents.filter(pc.equal(documents["domain"], domain))
+        table, changed = clean(table, prose=domain == "english")
+        table, scrubbed = scrub(table, FINDERS.get(domain, ()))
+        changes[domain] = {**changed, **scrubbed}
+        for step in _steps(domain):
+            table, out = step(table)
+            gone.append(out)
+        if not table.num_rows:
+            raise InputError(f"nothing of domain {domain!r} is left; see the removals' reasons")
+        forbidden = list(exam)
+        if domain in heldout_share:
+            table, held = split(table, heldout_share[domain], seed)
+            heldout.append(held)
+            # The split keeps overlapping documents together but for common phrases; a held-out
+            # document that is mostly such phrases is caught here.
+            forbidden += [Item(row.id, row.text) for row in rows(held)]
+        table, out = remove_contaminated(table, forbidden)
+        gone.append(out)
+        train.append(table)
+    sides = pa.concat_tables(train), pa.concat_tables(heldout)
+    everything = pa.concat_tables(gone)
+    return Corpus(*sides, everything, make_report(*sides, everything, changes))
+
+
+def _steps(domain: str) -> tuple[Step, ...]:
+    if domain not in STEPS:
+        known = ", ".join(sorted(STEPS))
+        raise InputError(f"no rules for domain {domain!r}; domains are {known}")
+    return STEPS[domain]

@@ -1,0 +1,1 @@
+"""Adapters to other systems; each module needs its own extra and is optional."""

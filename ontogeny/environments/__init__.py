@@ -1,0 +1,1 @@
+"""Tasks with verifiable answers: arithmetic, recall, strings, formats, reasoning-gym."""

@@ -1,0 +1,70 @@
+"""The environments by name and by collection, easy ones first within a kind.
+
+Knows no optional package: the module behind a collection that needs one is loaded when it is asked
+for (a declared seam).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from ontogeny.base.errors import InputError
+from ontogeny.environments.arithmetic import (
+    addition,
+    largest,
+    multiplication,
+    sequence,
+    subtraction,
+)
+from ontogeny.environments.environment import Environment
+from ontogeny.environments.formats import FORMATS, formats
+from ontogeny.environments.recall import recall
+from ontogeny.environments.strings import strings
+
+_ALL = (
+    *(addition(digits) for digits in (1, 2, 3, 4)),
+    *(subtraction(digits) for digits in (1, 2, 3)),
+    *(multiplication(digits) for digits in (1, 2)),
+    *(largest(count) for count in (2, 3, 5)),
+    *(sequence(step) for step in (3, 9)),
+    *(recall(facts) for facts in (1, 2, 4, 8, 16)),
+    *(recall(facts, updates=True) for facts in (2, 4)),
+    *(strings(name, 2) for name in ("reverse", "upper", "spell")),
+    *(strings(name, 3) for name in ("reverse", "upper", "spell", "letters", "vowels")),
+    *(strings(name, 3) for name in ("copy", "first", "last", "sort", "turn", "longest")),
+    *(strings(name, 5) for name in ("copy", "first", "last", "sort", "turn", "longest", "count")),
+    *(formats(kind) for kind in FORMATS),
+)
+ENVIRONMENTS: Mapping[str, Environment] = MappingProxyType({each.name: each for each in _ALL})
+assert len(ENVIRONMENTS) == len(_ALL)
+
+
+def environment(name: str) -> Environment:
+    """The generated environment called `name`.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in ENVIRONMENTS:
+        raise InputError(f"no environment {name!r}; there are {', '.join(ENVIRONMENTS)}")
+    return ENVIRONMENTS[name]
+
+
+COLLECTIONS = ("generated", "reasoning-gym")
+
+
+def collection(name: str) -> Sequence[Environment]:
+    """All environments of a collection.
+
+    Raises:
+        InputError: there is no such collection, or the package it needs is not installed.
+    """
+    if name not in COLLECTIONS:
+        raise InputError(f"no collection {name!r}; there are {', '.join(COLLECTIONS)}")
+    if name == "generated":
+        return _ALL
+    gym = importlib.import_module("ontogeny.environments.gym")
+    found: Sequence[Environment] = gym.gym_environments()
+    return found

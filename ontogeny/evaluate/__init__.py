@@ -1,0 +1,1 @@
+"""Scores with intervals: bits per byte, proportions, compressors as yardsticks."""

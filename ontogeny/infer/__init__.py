@@ -1,0 +1,1 @@
+"""Generation from a model: sampling, slots and the engine that batches."""

@@ -1,0 +1,1 @@
+"""Layer 2: the decoder: attention, feed-forward, chunked head, weights on disk."""

@@ -1,0 +1,94 @@
+"""How packed rows are laid out for attention. Knows no weights.
+
+The model works on one stream of tokens. Here documents of nearly equal length are put side by
+side, so that attention is a few batched causal calls without any mask: what a token may see is
+its block's own past, and padding stands at the end where causality hides it. Reordering costs one
+gather of integers at the entrance and nothing inside the layers.
+
+Shape suffixes: B rows, T tokens of a row, N tokens of the stream (padding included), n documents
+of a block, L tokens of its longest document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SLACK = 0.1
+"""Share of a block's length that a document in it may lack; more saves calls, costs padding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where each token of a batch stands in the stream.
+
+    Args:
+        blocks: (n, L) of each block; block after block they make up the stream, N = sum(n * L).
+        source_N: flat position in (B, T) of each stream token (0 for padding), or None: identity.
+        stream_M: stream position of each flat token of (B, T), M = B * T, or None: identity.
+        positions_N: place of each stream token in its own document, or None where the stream is
+            one block and positions are simply 0..L-1 in each of its n documents.
+    """
+
+    blocks: tuple[tuple[int, int], ...]
+    source_N: Tensor | None
+    stream_M: Tensor | None
+    positions_N: Tensor | None
+
+
+def layout(
+    rows: int, length: int, documents: Sequence[Sequence[int]] | None, device: torch.device
+) -> Layout:
+    """The layout of (rows, length) tokens whose documents have these lengths (None: one a row)."""
+    if documents is None or all(len(row) == 1 for row in documents):
+        return Layout(((rows, length),), None, None, None)
+    starts, lengths = _documents(documents, length)
+    order = sorted(range(len(lengths)), key=lambda d: -lengths[d])
+    blocks, source, positions, stream = [], [], [], torch.empty(rows * length, dtype=torch.int64)
+    filled = 0
+    for group in _groups(order, lengths):
+        longest = lengths[group[0]]
+        place_L = torch.arange(longest)
+        start_n = torch.tensor([starts[d] for d in group])
+        length_n = torch.tensor([lengths[d] for d in group])
+        inside_nL = place_L < length_n[:, None]
+        source_nL = (start_n[:, None] + place_L) * inside_nL
+        stream_nL = filled + torch.arange(len(group) * longest).view(len(group), longest)
+        stream[source_nL[inside_nL]] = stream_nL[inside_nL]
+        blocks.append((len(group), longest))
+        source.append(source_nL.flatten())
+        positions.append(place_L.repeat(len(group)))
+        filled += len(group) * longest
+    return Layout(
+        tuple(blocks),
+        torch.cat(source).to(device),
+        stream.to(device),
+        torch.cat(positions).to(device),
+    )
+
+
+def _documents(documents: Sequence[Sequence[int]], length: int) -> tuple[list[int], list[int]]:
+    """Flat starts and lengths of all documents that hold a token."""
+    starts, lengths = [], []
+    for row, parts in enumerate(documents):
+        start = row * length
+        for part in parts:
+            if part:
+                starts.append(start)
+                lengths.append(part)
+            start += part
+    return starts, lengths
+
+
+def _groups(order: list[int], lengths: list[int]) -> Iterator[list[int]]:
+    """Documents, longest first, in groups that lack at most `SLACK` of their longest."""
+    group: list[int] = []
+    for document in order:
+        if group and lengths[document] < (1 - SLACK) * lengths[group[0]]:
+            yield group
+            group = []
+        group.append(document)
+    yield group

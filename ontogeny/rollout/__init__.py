@@ -1,0 +1,1 @@
+"""Asking a policy for tokens: requests, flows, the driver that plays them, trajectories."""

@@ -1,0 +1,1 @@
+"""Layer 7: the life cycle, one file a stage: one config, one function."""

@@ -1,0 +1,44 @@
+"""Corpus + tokenizer -> tokens: every document as ids, ready to be mapped into memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pyarrow.compute as pc
+
+from ontogeny.base.artifact import Artifact
+from ontogeny.corpus.files import SPLITS, read_documents
+from ontogeny.corpus.shards import encode, write_shard
+from ontogeny.run.work import Made, Work
+from ontogeny.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Encode:
+    """Encodes both splits, domain by domain."""
+
+    stage: ClassVar[str] = "encode"
+    version: ClassVar[int] = 1
+    takes: ClassVar[tuple[str, ...]] = ("corpus", "tokenizer")
+    makes: ClassVar[str] = "tokens"
+
+    def __call__(self, work: Work, corpus: Artifact, tokenizer: Artifact) -> Made:
+        """Writes SPLIT/DOMAIN.{ids,starts,bytes}.npy."""
+        tokenizer.verify()
+        encoder = Tokenizer.load(tokenizer.path)
+        metrics: dict[str, float] = {}
+        for split in SPLITS:
+            table = read_documents(corpus, split)
+            for domain in sorted(pc.unique(table["domain"]).to_pylist()):
+                shard = encode(table.filter(pc.field("domain") == domain), encoder)
+                write_shard(work.payload, split, domain, shard)
+                metrics[f"{split}.{domain}.tokens"] = shard.tokens
+                metrics[f"{split}.{domain}.documents"] = len(shard)
+                work.progress(len(metrics), 2 * len(metrics), "shards")
+        total = sum(value for name, value in metrics.items() if name.endswith(".tokens"))
+        words = ", ".join(
+            f"{domain} {metrics[f'train.{domain}.tokens']:,}"
+            for domain in sorted(pc.unique(read_documents(corpus, "train")["domain"]).to_pylist())
+        )
+        return Made(metrics=metrics, summary=(f"training tokens: {words}",), tokens=total)

@@ -1,0 +1,39 @@
+"""Tokens -> base model: next-token prediction on a mixture of domains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from ontogeny import bridge
+from ontogeny.base.artifact import Artifact
+from ontogeny.plan.gradient import Gradient
+from ontogeny.plan.shape import Shape
+from ontogeny.run.work import Made, Work
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain(Gradient):
+    """Trains a decoder from random weights; `mixture` is the weight of each domain.
+
+    Raises:
+        InputError: when the numbers do not fit together or the corpus lacks a domain.
+    """
+
+    shape: Shape
+    mixture: Mapping[str, float] = field(default_factory=lambda: {"english": 1.0})
+
+    stage: ClassVar[str] = "pretrain"
+    version: ClassVar[int] = 1
+    takes: ClassVar[tuple[str, ...]] = ("tokens", "tokenizer")
+    makes: ClassVar[str] = "model"
+
+    def disk_bytes(self, *_: Artifact) -> int:
+        """Room for the model and three checkpoints of weights and moments, in fp32."""
+        return 4 * self.shape.parameters() * (1 + 3 * 3)
+
+    def __call__(self, work: Work, tokens: Artifact, tokenizer: Artifact) -> Made:
+        """Writes the model with its tokenizer; stock transformers loads it."""
+        made: Made = bridge.pretrain(self, self.shape, self.mixture, work, tokens, tokenizer)
+        return made

@@ -1,0 +1,53 @@
+"""Model -> samples: how it continues a few prompts, for people to read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ontogeny import bridge
+from ontogeny.base.artifact import Artifact
+from ontogeny.base.files import write_json
+from ontogeny.rollout.policy import Request, sample_all
+from ontogeny.run.work import Made, Work
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Continues each prompt once; the draws follow from the run's seed."""
+
+    prompts: tuple[str, ...]
+    max_tokens: int = 60
+    temperature: float = 0.8
+    top_p: float = 0.95
+
+    stage: ClassVar[str] = "samples"
+    version: ClassVar[int] = 1
+    takes: ClassVar[tuple[str, ...]] = ("model",)
+    makes: ClassVar[str] = "samples"
+
+    def __call__(self, work: Work, model: Artifact) -> Made:
+        """Writes samples.json: prompt and continuation of each."""
+        policy, tokenizer = bridge.load_policy(model, slots=max(1, len(self.prompts)))
+        requests = [
+            Request(
+                prompt=(tokenizer.end_of_text, *tokenizer.encode(prompt)),
+                max_tokens=self.max_tokens,
+                temperature=self.temperature,
+                top_p=self.top_p,
+                stop=(tokenizer.end_of_text,),
+                seed=work.named_seed("sample", number),
+            )
+            for number, prompt in enumerate(self.prompts)
+        ]
+        completions = sample_all(policy, requests)
+        rows = [
+            {"prompt": prompt, "continuation": tokenizer.decode(completion.ids)}
+            for prompt, completion in zip(self.prompts, completions, strict=True)
+        ]
+        write_json(work.payload / "samples.json", rows)
+        return Made(
+            metrics={"samples": len(rows)},
+            summary=tuple(f"{row['prompt']}|{row['continuation']}" for row in rows),
+            tokens=sum(len(completion.ids) for completion in completions),
+        )

