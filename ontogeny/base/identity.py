@@ -43,7 +43,7 @@ def code_digest(module: str) -> str:
     followed.
     """
     package = module.partition(".")[0]
-    root = Path(_origin(package)).parent.parent
+    root = _root(package)
     sources: dict[str, str] = {}
     waiting = [module]
     while waiting:
@@ -57,10 +57,11 @@ def code_digest(module: str) -> str:
     return digest(sources)
 
 
-def _origin(package: str) -> str:
+def _root(package: str) -> Path:
+    """The directory that holds `package`, whose modules are looked up by their path."""
     spec = importlib.util.find_spec(package)
-    assert spec is not None and spec.origin is not None, package
-    return spec.origin
+    assert spec is not None and spec.submodule_search_locations is not None, package
+    return Path(next(iter(spec.submodule_search_locations))).parent
 
 
 def _source(root: Path, module: str) -> Path | None:

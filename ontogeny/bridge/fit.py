@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from ontogeny.bridge.calibration import matmul_peak
 from ontogeny.model.transformer import Transformer
 from ontogeny.objectives.loss import Objective
+from ontogeny.plan.gradient import Gradient
 from ontogeny.run.work import Work
 from ontogeny.train.checkpoint import Checkpoints, Training
 from ontogeny.train.loop import Counters, Report, train
-from ontogeny.train.optimizer import Optimizer
+from ontogeny.train.optimizer import Optimizer, OptimizerSettings
 from ontogeny.train.saver import Saver
+from ontogeny.train.schedule import WSD
 from ontogeny.train.steps import Steps
 
 SMOOTHING = 0.95
@@ -49,10 +53,7 @@ def fit(
     model: Transformer,
     objective: Objective,
     steps: Steps,
-    optimizer: Optimizer,
-    *,
-    total_steps: int,
-    checkpoint_seconds: float,
+    config: Gradient,
 ) -> Fitted:
     """Trains `model` in place, from the last checkpoint of `work` where there is one.
 
@@ -61,6 +62,12 @@ def fit(
         NoSpace: the disk takes no more; the last checkpoint stands.
         OntogenyError: the gradient stayed no finite number.
     """
+    settings = OptimizerSettings(
+        peak_lr=config.peak_lr, weight_decay=config.weight_decay, clip=config.clip
+    )
+    schedule = WSD(config.steps, round(config.steps * config.warmup), config.decay)
+    optimizer = Optimizer(model, settings, schedule)
+    torch.manual_seed(work.named_seed("global"))
     training = Training(model, optimizer, steps, Counters())
     checkpoints = Checkpoints(work.checkpoints)
     with work.checkpointing() as stop:
@@ -69,10 +76,10 @@ def fit(
             checkpoints,
             training,
             stop_requested=lambda: stop.requested,
-            every_seconds=checkpoint_seconds,
+            every_seconds=config.checkpoint_seconds,
         )
         peak = matmul_peak()
-        progress = _Progress(work, total_steps)
+        progress = _Progress(work, config.steps)
         train(model, objective, steps, optimizer, [progress, saver], training.counters)
     rate = progress.tokens / progress.seconds if progress.seconds else None
     return Fitted(

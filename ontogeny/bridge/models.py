@@ -28,7 +28,12 @@ def save_model(directory: Path, model: Transformer, tokenizer: Artifact) -> None
     for name in tokenizer.record.files:
         shutil.copyfile(tokenizer.file(name), directory / name)
     vocabulary = Tokenizer.load(directory)
-    write_json(directory / CONFIG, config_json(model.shape, vocabulary.specials))
+    specials = {
+        "bos_token_id": vocabulary.end_of_text,
+        "eos_token_id": vocabulary.end_of_text,
+        "pad_token_id": vocabulary.pad,
+    }
+    write_json(directory / CONFIG, config_json(model.shape, specials))
     save_weights(model, directory / WEIGHTS)
 
 

@@ -17,8 +17,6 @@ from ontogeny.plan.gradient import Gradient
 from ontogeny.plan.shape import Shape
 from ontogeny.run.work import Made, Work
 from ontogeny.text.tokenizer import Tokenizer
-from ontogeny.train.optimizer import Optimizer, OptimizerSettings
-from ontogeny.train.schedule import WSD
 
 
 def pretrain(
@@ -52,22 +50,7 @@ def pretrain(
     )
     shards = {name: read_shard(tokens, "train", name) for name in domains(tokens, "train")}
     steps = PackedSteps(shards, mixture, packing, config.steps)
-    optimizer = Optimizer(
-        model,
-        OptimizerSettings(
-            peak_lr=config.peak_lr, weight_decay=config.weight_decay, clip=config.clip
-        ),
-        WSD(config.steps, round(config.steps * config.warmup), config.decay),
-    )
-    fitted = fit(
-        work,
-        model,
-        NextToken(),
-        steps,
-        optimizer,
-        total_steps=config.steps,
-        checkpoint_seconds=config.checkpoint_seconds,
-    )
+    fitted = fit(work, model, NextToken(), steps, config)
     save_model(work.payload, model, tokenizer)
     seen = config.steps * config.batch_tokens
     return Made(

@@ -51,7 +51,7 @@ def encode(table: pa.Table, tokenizer: Tokenizer) -> Shard:
     encoded = tokenizer.encode_batch(table["text"].to_pylist())
     lengths = np.array([len(ids) for ids in encoded], np.int64)
     kind = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
-    flat = np.concatenate([np.zeros(0, np.uint32), *encoded]).astype(kind)
+    flat: npt.NDArray[Any] = np.concatenate([np.zeros(0, np.uint32), *encoded]).astype(kind)
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     return Shard(flat, starts, byte_lengths(table))
 

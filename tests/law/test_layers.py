@@ -42,7 +42,8 @@ LEARNING = {"objectives", "model", "train", "infer", "anatomy"}
 ONLY = {"objectives": set[str](), "run": {"base", "plan"}, "base": set[str]()}
 MAY_LOAD_TORCH = LEARNING | {"bridge", "edge"}
 TORCH = ("torch", "transformers", "peft", "accelerate", "safetensors.torch")
-LAZY = {"cli", "edge"}  # and bridge's module-level __getattr__ (PEP 562)
+LAZY = {"cli", "edge"}
+SEAMS = {("bridge", "__getattr__"), ("environments", "collection")}  # PEP 562; an extra's module
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def _broken(item: Import) -> Iterator[str]:
         item.target == name or item.target.startswith(name + ".") for name in TORCH
     ):
         yield f"{source or 'the top'} imports {item.target}: torch belongs below bridge"
-    lazy = source in LAZY or (source == "bridge" and item.function == "__getattr__")
+    lazy = source in LAZY or (source, item.function) in SEAMS
     if item.function is not None and not lazy:
         yield f"import inside {item.function}"
 

@@ -42,7 +42,9 @@ def test_the_refit_gives_the_published_optimum() -> None:
     parameters = REFIT.optimal_parameters(1.23e22)
     assert parameters == pytest.approx(10.1e9, rel=0.01)
     assert 1.23e22 / 6 / parameters == pytest.approx(203.8e9, rel=0.01)
-    assert REFIT.loss(10.1e9, 203.8e9) == pytest.approx(2.1294, abs=5e-4)  # printed constants are rounded
+    assert REFIT.loss(10.1e9, 203.8e9) == pytest.approx(
+        2.1294, abs=5e-4
+    )  # printed constants are rounded
 
 
 def test_repeated_data_has_its_published_optimum() -> None:
