@@ -8,6 +8,7 @@ from pathlib import Path
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
 from ontogeny.base.files import read_json, write_json
+from ontogeny.bridge.device import device
 from ontogeny.bridge.local_policy import LocalPolicy
 from ontogeny.infer.engine import Engine
 from ontogeny.model.transformer import Transformer
@@ -38,7 +39,7 @@ def save_model(directory: Path, model: Transformer, tokenizer: Artifact) -> None
 
 
 def load_model(artifact: Artifact) -> tuple[Transformer, Tokenizer]:
-    """The model, in evaluation mode, and its tokenizer, every file verified.
+    """The model, in evaluation mode on this machine's device, and its tokenizer, all verified.
 
     Raises:
         InputError: when the artifact is no model.
@@ -54,7 +55,7 @@ def load_model(artifact: Artifact) -> tuple[Transformer, Tokenizer]:
     config = artifact.path / CONFIG
     model = Transformer(shape_from_config(read_json(config), config))
     load_weights(model, artifact.path / WEIGHTS)
-    return model.eval(), Tokenizer.load(artifact.path)
+    return model.to(device()).eval(), Tokenizer.load(artifact.path)
 
 
 def load_policy(artifact: Artifact, slots: int) -> tuple[LocalPolicy, Tokenizer]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
+from ontogeny.bridge.device import device
 from ontogeny.bridge.feed import PackedSteps, Packing
 from ontogeny.bridge.fit import fit
 from ontogeny.bridge.models import save_model
@@ -41,6 +42,7 @@ def pretrain(
         )
     model = Transformer(shape)
     initialise(model, seed=work.named_seed("weights"))
+    model.to(device(config.device))
     packing = Packing(
         context=shape.context,
         batch_tokens=config.batch_tokens,

@@ -18,7 +18,8 @@ class Gradient:
     Matrices learn by Muon, the rest by AdamW, under one peak learning rate. The schedule is
     warmup, stable, decay; `warmup` and `decay` are shares of the steps. `weight_decay` acts on the
     layers' matrices; the gradient's norm is clipped to `clip`. `tokens` counts every pass over the
-    data, `batch_tokens` those of one optimizer step. `micro_rows` rows pass the model at once.
+    data, `batch_tokens` those of one optimizer step. `micro_rows` rows pass the model at once;
+    `device` is auto, cpu, cuda or mps.
 
     Raises:
         InputError: when the numbers do not fit together.
@@ -33,6 +34,7 @@ class Gradient:
     clip: float = 1.0
     micro_rows: int = execution(32)
     checkpoint_seconds: float = execution(20.0)
+    device: str = execution("auto")
 
     def __post_init__(self) -> None:
         if self.batch_tokens < 1 or self.tokens < self.batch_tokens:

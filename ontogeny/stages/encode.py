@@ -27,18 +27,24 @@ class Encode:
         """Writes SPLIT/DOMAIN.{ids,starts,bytes}.npy."""
         tokenizer.verify()
         encoder = Tokenizer.load(tokenizer.path)
+        tables = [(split, read_documents(corpus, split)) for split in SPLITS]
+        parts = [
+            (split, domain, table.filter(pc.field("domain") == domain))
+            for split, table in tables
+            for domain in sorted(pc.unique(table["domain"]).to_pylist())
+        ]
         metrics: dict[str, float] = {}
-        for split in SPLITS:
-            table = read_documents(corpus, split)
-            for domain in sorted(pc.unique(table["domain"]).to_pylist()):
-                shard = encode(table.filter(pc.field("domain") == domain), encoder)
-                write_shard(work.payload, split, domain, shard)
-                metrics[f"{split}.{domain}.tokens"] = shard.tokens
-                metrics[f"{split}.{domain}.documents"] = len(shard)
-                work.progress(len(metrics), 2 * len(metrics), "shards")
+        for done, (split, domain, table) in enumerate(parts):
+            work.progress(done, len(parts), "shards")
+            shard = encode(table, encoder)
+            write_shard(work.payload, split, domain, shard)
+            metrics[f"{split}.{domain}.tokens"] = shard.tokens
+            metrics[f"{split}.{domain}.documents"] = len(shard)
+        work.progress(len(parts), len(parts), "shards")
         total = sum(value for name, value in metrics.items() if name.endswith(".tokens"))
         words = ", ".join(
-            f"{domain} {metrics[f'train.{domain}.tokens']:,}"
-            for domain in sorted(pc.unique(read_documents(corpus, "train")["domain"]).to_pylist())
+            f"{domain} {metrics[f'{split}.{domain}.tokens']:,}"
+            for split, domain, _ in parts
+            if split == "train"
         )
         return Made(metrics=metrics, summary=(f"training tokens: {words}",), tokens=total)
