@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 READY := $(VENV)/.ready
 
-.PHONY: life test check slow interrupt gpu clean $(addprefix bench-,pretrain tokenizer corpus decode)
+.PHONY: life test check slow gpu clean FORCE
 
 life: $(READY)  ## run the main recipe: real text to a trained model
 	$(VENV)/bin/ontogeny run quickstart
@@ -25,13 +25,15 @@ gpu: $(READY)  ## parity and the training benchmark on one GPU
 	$(PY) -m pytest -m parity
 	$(PY) benchmarks/pretrain.py --device cuda
 
-bench-%: $(READY)  ## a benchmark, one JSON line a row
+bench-%: $(READY) FORCE  ## a benchmark, one JSON line a row
 	@$(PY) benchmarks/$*.py
 
 $(READY): pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
 	$(PIP) --editable '.[quickstart,encode,track,hf,dev]'
 	touch $@
+
+FORCE:
 
 clean:
 	rm -rf $(VENV)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from ontogeny.base.errors import InputError, NoSpace, OntogenyError
 from ontogeny.base.files import DISK_ERRORS
+from ontogeny.base.stop import StopRequest
 from ontogeny.cli.app import run_app
 
 
@@ -17,22 +17,20 @@ def main() -> None:
 
 def _exit_code(arguments: list[str]) -> int:
     try:
-        return run_app(arguments)
+        if arguments[:1] != ["run"]:
+            return run_app(arguments)
+        with StopRequest().installed():  # until the run has handlers of its own
+            return run_app(arguments)
     except OntogenyError as error:
         return _tell(error)
     except MemoryError:
         return _tell(NoSpace("out of memory; take a smaller --budget or batch", file="memory"))
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0  # the reader of our output (head, less) has seen enough
-    except KeyboardInterrupt:
-        return _tell(InputError("interrupted before anything was begun", file="run"))
     except OSError as error:
-        if error.errno not in DISK_ERRORS:
-            raise
-        return _tell(
-            NoSpace(f"{os.strerror(error.errno)}; free some space", file=error.filename or "disk")
-        )
+        if error.filename is None and error.errno not in DISK_ERRORS:
+            raise  # a mistake of ours
+        reason = f"{error.strerror}; mend that and run the same command again"
+        kind = NoSpace if error.errno in DISK_ERRORS else InputError
+        return _tell(kind(reason, file=error.filename or "disk"))
 
 
 def _tell(error: OntogenyError) -> int:

@@ -23,7 +23,8 @@ FORMAT = 1
 class Record:
     """What an artifact is, where it came from, what it cost and what it measured.
 
-    `execution` alone may differ between two runs of the same request: clock, host, versions.
+    Between two runs of the same request only `execution` (clock, host, versions, speeds) and
+    `cost["seconds"]` may differ.
     `files` maps each file's path inside the artifact to its size in bytes and sha256.
     """
 
@@ -121,7 +122,7 @@ class Artifact:
         return self.record.metrics
 
     def file(self, name: str) -> Path:
-        """The path of one of its files, checked against its sha256 (once a process).
+        """The path of one of its files, checked against its sha256 at its first use.
 
         Raises:
             CorruptArtifact: when the bytes are not those that were written.

@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -43,9 +45,12 @@ def from_dict(kind: type[Config], values: Any, *, file: str | None = None) -> Co
         unknown = sorted(set(values) - {field.name for field in dataclasses.fields(_any(kind))})
         if unknown:
             raise InputError(f"{kind.__name__} has no field '{unknown[0]}'; remove it", file=file)
+    _refuse_not_finite(values, kind.__name__, file)
     try:
         checked: Config = TypeAdapter(kind).validate_python(values)
         return checked
+    except InputError as error:
+        raise InputError(error.reason, file=error.file or file, line=error.line) from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -66,6 +71,9 @@ def override(config: Config, path: str, text: str) -> Config:
     if name not in fields:
         raise InputError(f"no field '{name}' in {type(config).__name__}{_nearest(name, fields)}")
     current = getattr(config, name)
+    if rest and isinstance(current, Mapping):
+        values = to_dict(config) | {name: {**current, rest: _value(text, 0)}}
+        return from_dict(type(config), values)
     if rest:
         if not dataclasses.is_dataclass(current):
             raise InputError(f"field '{name}' has no parts; set it without '.{rest}'")
@@ -74,6 +82,13 @@ def override(config: Config, path: str, text: str) -> Config:
         return replaced
     values = to_dict(config) | {name: _value(text, current)}
     return from_dict(type(config), values)
+
+
+def _refuse_not_finite(values: Any, name: str, file: str | None) -> None:
+    if isinstance(values, float) and not math.isfinite(values):
+        raise InputError(f"{name} is {values}; give a finite number", file=file)
+    for key, value in values.items() if isinstance(values, dict) else ():
+        _refuse_not_finite(value, f"{name}.{key}", file)
 
 
 def _nearest(name: str, known: Any) -> str:

@@ -83,8 +83,10 @@ class JsonLines:
             NoSpace: when the disk is full or fails.
         """
         line = json.dumps({"time": datetime.now(UTC).isoformat()} | event, ensure_ascii=False)
+        left = line.encode(errors="backslashreplace") + b"\n"
         with disk_errors(self.path):
-            self._file.write(line.encode(errors="backslashreplace") + b"\n")
+            while left:
+                left = left[self._file.write(left) :]
 
     def close(self) -> None:
         """Closes the file."""

@@ -74,12 +74,16 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise CorruptArtifact("the file is missing; make it again", file=path) from None
+    except OSError as error:
+        raise CorruptArtifact(
+            f"cannot be read ({error.strerror}); delete its directory to make it again", file=path
+        ) from None
     except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", 1)
         raise CorruptArtifact(
-            "not the JSON that was written; delete it to make it again", file=path, line=line
+            "not the JSON that was written; delete its directory to make it again",
+            file=path,
+            line=line,
         ) from None
 
 
@@ -143,7 +147,9 @@ def require_directory(directory: Path) -> None:
     with disk_errors(directory):
         try:
             directory.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        except OSError as error:
+            if error.errno in DISK_ERRORS:
+                raise
             raise InputError(
                 f"cannot make this directory ({error.strerror}); choose another --store",
                 file=directory,

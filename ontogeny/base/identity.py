@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -35,45 +34,41 @@ def artifact_id(stage: str, version: int, config: Any, parents: list[str], seed:
     return digest(request)[:ID_LENGTH]
 
 
+PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+
+
 @functools.cache
-def code_digest(module: str) -> str:
-    """A digest of `module`'s source and of all of ours that it mentions, directly or not.
+def code_digest(file: Path) -> str:
+    """A digest of the source in `file` and of all modules of ours that it mentions, recursively.
 
     Nothing is imported. Names in strings count too, so modules behind a lazy `__getattr__` are
-    followed.
+    followed. `file` may be a user's recipe that defines a stage of its own.
     """
-    package = module.partition(".")[0]
-    root = _root(package)
     sources: dict[str, str] = {}
-    waiting = [module]
+    waiting = {str(file): file}
     while waiting:
-        name = waiting.pop()
-        path = _source(root, name)
-        if name in sources or path is None:
-            continue
+        name, path = waiting.popitem()
         text = path.read_text(encoding="utf-8")
-        sources[name] = hashlib.sha256(text.encode()).hexdigest()
-        waiting += _mentioned(text, package)
+        key = str(path.relative_to(PACKAGE_ROOT)) if name != str(file) else ""
+        sources[key] = hashlib.sha256(text.encode()).hexdigest()
+        for module in _mentioned(text):
+            found = _source(module)
+            if found is not None and str(found.relative_to(PACKAGE_ROOT)) not in sources:
+                waiting[module] = found
     return digest(sources)
 
 
-def _root(package: str) -> Path:
-    """The directory that holds `package`, whose modules are looked up by their path."""
-    spec = importlib.util.find_spec(package)
-    assert spec is not None and spec.submodule_search_locations is not None, package
-    return Path(next(iter(spec.submodule_search_locations))).parent
-
-
-def _source(root: Path, module: str) -> Path | None:
-    path = root.joinpath(*module.split("."))
+def _source(module: str) -> Path | None:
+    path = PACKAGE_ROOT.joinpath(*module.split("."))
     for candidate in (path.with_suffix(".py"), path / "__init__.py"):
         if candidate.is_file():
             return candidate
     return None
 
 
-def _mentioned(text: str, package: str) -> set[str]:
-    names = set(re.findall(rf"\b{package}(?:\.\w+)+", text))
-    for parent, imported in re.findall(rf"^from ({package}[\w.]*) import ([\w, ]+)", text, re.M):
-        names |= {f"{parent}.{name.strip()}" for name in imported.split(",")}
+def _mentioned(text: str) -> set[str]:
+    names = set(re.findall(r"\bontogeny(?:\.\w+)+", text))
+    imports = r"^from (ontogeny[\w.]*) import (?:\(([^)]*)\)|([\w, ]+))"
+    for parent, several, one in re.findall(imports, text, re.MULTILINE):
+        names |= {f"{parent}.{name}" for name in re.findall(r"\w+", several or one)}
     return names

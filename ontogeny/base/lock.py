@@ -40,8 +40,10 @@ def exclusive(path: Path) -> Iterator[dict[str, Any] | None]:
         me = {"pid": os.getpid(), "boot": _boot_id(), "command": sys.argv}
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(me).encode(), 0)
-        yield dead
-        os.ftruncate(descriptor, 0)
+        try:
+            yield dead
+        finally:
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 

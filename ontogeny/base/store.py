@@ -98,8 +98,8 @@ class Store:
         return self.artifacts / artifact_id
 
     def has(self, artifact_id: str) -> bool:
-        """Whether the artifact has been published."""
-        return (self.path(artifact_id) / RECORD).exists()
+        """Whether anything lies where the artifact would be published, whole or damaged."""
+        return os.path.lexists(self.path(artifact_id))
 
     def get(self, artifact_id: str) -> Artifact:
         """The artifact of this id.
@@ -115,10 +115,17 @@ class Store:
             )
         return artifact
 
-    def all(self) -> list[Artifact]:
-        """Every published artifact, oldest first."""
-        found = [self.get(path.name) for path in sorted(self.artifacts.iterdir()) if path.is_dir()]
-        return sorted(found, key=lambda artifact: artifact.record.execution.get("finished", ""))
+    def all(self) -> tuple[list[Artifact], list[CorruptArtifact]]:
+        """Every whole artifact, oldest first, and an error for each damaged one."""
+        found: list[Artifact] = []
+        damaged: list[CorruptArtifact] = []
+        for path in sorted(self.artifacts.iterdir()):
+            try:
+                found.append(self.get(path.name))
+            except CorruptArtifact as error:
+                damaged.append(error)
+        found.sort(key=lambda artifact: str(artifact.record.execution.get("finished", "")))
+        return found, damaged
 
     def resolve(self, reference: str) -> Artifact:
         """The artifact called by a name, an id, or the beginning of an id.
@@ -169,11 +176,14 @@ class Store:
         shutil.rmtree(work)
         return self.get(record.id)
 
-    def clear_finished_work(self) -> None:
-        """Removes work directories whose artifact a killed run had already published."""
+    def clear_leftovers(self) -> None:
+        """Removes what a killed run left: work already published, files never renamed."""
         for work in self.work.iterdir():
             if self.has(work.name):
                 shutil.rmtree(work)
+        for directory in (self.root, self.names, self.plans):
+            for temporary in directory.rglob(".*.tmp"):
+                temporary.unlink()
 
 
 def valid_name(name: str) -> bool:

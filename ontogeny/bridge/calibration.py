@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import torch
 
+from ontogeny.bridge.device import device
 from ontogeny.model.initial import initialise
 from ontogeny.model.transformer import Transformer
 from ontogeny.objectives.batch import Batch
@@ -30,18 +31,20 @@ def calibrate() -> Machine:
     """Times a square matrix product, one training micro-step and one decode; medians."""
     model = Transformer(family(WIDTH))
     initialise(model, seed=0)
+    model.to(device())
     return Machine(
-        matmul_peak=matmul_peak(),
+        matmul_peak=matmul_peak(model.device),
         train=_train(model),
         decode=_decode(model.eval()),
         processors=os.cpu_count() or 1,
+        device=model.device.type,
     )
 
 
-def matmul_peak() -> float:
-    """FLOP/s of a square fp32 product, the best of a few."""
+def matmul_peak(where: torch.device) -> float:
+    """FLOP/s of a square fp32 product on a device, the best of a few."""
     # No random numbers: a stage measures this between its own draws.
-    square = torch.full((SQUARE, SQUARE), 0.5)
+    square = torch.full((SQUARE, SQUARE), 0.5, device=where)
     seconds = _times(lambda: square @ square, REPEATS)
     return 2 * SQUARE**3 / min(seconds)
 
@@ -63,7 +66,7 @@ def _train(model: Transformer) -> float:
 
 def _decode(model: Transformer) -> float:
     state = model.new_state(1, model.shape.context)
-    token = torch.zeros((1, 1), dtype=torch.int64)
+    token = torch.zeros((1, 1), dtype=torch.int64, device=model.device)
     seconds = _times(lambda: model.extend(token, [1], [0], state), DECODED_TOKENS)
     return 1 / statistics.median(seconds)
 
@@ -74,5 +77,7 @@ def _times(work: Callable[[], object], repeats: int) -> list[float]:
     for _ in range(repeats):
         began = time.perf_counter()
         work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         seconds.append(time.perf_counter() - began)
     return seconds

@@ -36,11 +36,7 @@ class Packing:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.batch_tokens % self.context:
-            raise InputError(
-                f"batch_tokens ({self.batch_tokens}) is no multiple of the context "
-                f"({self.context}); change one of them"
-            )
+        assert self.batch_tokens % self.context == 0, (self.batch_tokens, self.context)
 
     @property
     def rows(self) -> int:

@@ -12,7 +12,7 @@ import torch
 from ontogeny.bridge.calibration import matmul_peak
 from ontogeny.model.transformer import Transformer
 from ontogeny.objectives.loss import Objective
-from ontogeny.plan.gradient import Gradient
+from ontogeny.plan.optimization import Optimization
 from ontogeny.run.work import Work
 from ontogeny.train.checkpoint import Checkpoints, Training
 from ontogeny.train.loop import Counters, Report, train
@@ -53,7 +53,7 @@ def fit(
     model: Transformer,
     objective: Objective,
     steps: Steps,
-    config: Gradient,
+    config: Optimization,
 ) -> Fitted:
     """Trains `model` in place, from the last checkpoint of `work` where there is one.
 
@@ -63,7 +63,10 @@ def fit(
         OntogenyError: the gradient stayed no finite number.
     """
     settings = OptimizerSettings(
-        peak_lr=config.peak_lr, weight_decay=config.weight_decay, clip=config.clip
+        peak_lr=config.peak_lr,
+        embedding_lr=config.embedding_lr,
+        weight_decay=config.weight_decay,
+        clip=config.clip,
     )
     schedule = WSD(config.steps, round(config.steps * config.warmup), config.decay)
     optimizer = Optimizer(model, settings, schedule)
@@ -77,15 +80,16 @@ def fit(
             training,
             stop_requested=lambda: stop.requested,
             every_seconds=config.checkpoint_seconds,
+            saved=work.keep_clock,
         )
-        peak = matmul_peak()
+        peak = matmul_peak(model.device)
         progress = _Progress(work, config.steps)
         train(model, objective, steps, optimizer, [progress, saver], training.counters)
     rate = progress.tokens / progress.seconds if progress.seconds else None
     return Fitted(
         training.counters,
         rate * model.shape.train_flops_per_token() if rate is not None else None,
-        max(peak, matmul_peak()),
+        max(peak, matmul_peak(model.device)),
         saver.spent,
     )
 

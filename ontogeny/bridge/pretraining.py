@@ -14,14 +14,14 @@ from ontogeny.corpus.shards import domains, read_shard
 from ontogeny.model.initial import initialise
 from ontogeny.model.transformer import Transformer
 from ontogeny.objectives.likelihood import NextToken
-from ontogeny.plan.gradient import Gradient
+from ontogeny.plan.optimization import Optimization
 from ontogeny.plan.shape import Shape
 from ontogeny.run.work import Made, Work
 from ontogeny.text.tokenizer import Tokenizer
 
 
 def pretrain(
-    config: Gradient,
+    config: Optimization,
     shape: Shape,
     mixture: Mapping[str, float],
     work: Work,

@@ -13,6 +13,7 @@ import typer
 
 from ontogeny import __version__
 from ontogeny.base.errors import COMMAND_LINE, InputError
+from ontogeny.cli.arguments import position
 
 app = typer.Typer(
     help="Carries a language model through its whole life: one recipe, every change measured.",
@@ -45,18 +46,9 @@ def run_app(arguments: list[str]) -> int:
         raise InputError(
             f"{message.rstrip('.')}; see `{path} --help`",
             file=COMMAND_LINE,
-            line=_position(arguments, message),
+            line=position(*(word.strip("'\".,:;") for word in message.split())),
         ) from None
     return result if isinstance(result, int) else 0
-
-
-def _position(arguments: list[str], message: str) -> int:
-    words = [word.strip("'\".,:;") for word in message.split()]
-    for word in words:
-        for position, argument in enumerate(arguments, start=1):
-            if word and word == argument.partition("=")[0]:
-                return position
-    return max(1, len(arguments))
 
 
 def _version(wanted: bool) -> None:
@@ -88,7 +80,9 @@ def run(
     ] = None,
     begin: Annotated[
         str | None,
-        typer.Option("--from", help="Begin at this stage; those before it must exist."),
+        typer.Option(
+            "--from", help="Make nothing before this stage; it does not make the stage again."
+        ),
     ] = None,
     until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
     seed: Annotated[int, typer.Option(help="The root of all randomness.")] = 0,
@@ -100,7 +94,7 @@ def run(
         Path | None, typer.Option(help="Replay the plan in this file instead of making one.")
     ] = None,
     dry: Annotated[
-        bool, typer.Option("--dry", help="Print the plan and what would run, then end.")
+        bool, typer.Option("--dry-run", help="Print the plan and what would be made, then end.")
     ] = False,
     tensorboard: Annotated[
         Path | None, typer.Option(help="Also write TensorBoard events below this directory.")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from ontogeny import bridge
-from ontogeny.base.errors import InputError
+from ontogeny.base.errors import InputError, printable
 from ontogeny.base.seeds import named_seed
 from ontogeny.base.store import Store
 from ontogeny.rollout.policy import Completion, Policy, Request
@@ -38,7 +40,21 @@ def chat(
         print(
             f"{artifact.name} continues what you write (context {context} tokens); end with Ctrl-D"
         )
-    for number, text in enumerate([prompt] if prompt is not None else _lines()):
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends a chat like Ctrl-D
+        _converse(policy, tokenizer, prompt, max_tokens, temperature, seed, context, as_json)
+
+
+def _converse(
+    policy: Policy,
+    tokenizer: Tokenizer,
+    prompt: str | None,
+    max_tokens: int,
+    temperature: float,
+    seed: int,
+    context: int,
+    as_json: bool,
+) -> None:
+    for number, text in enumerate([prompt] if prompt is not None else _lines(as_json)):
         request = _request(
             tokenizer, text, max_tokens, temperature, named_seed(seed, "chat", number), context
         )
@@ -48,9 +64,11 @@ def chat(
             print(json.dumps({"prompt": text, "answer": answer, "finish": completion.finish}))
 
 
-def _lines() -> Iterator[str]:
+def _lines(as_json: bool) -> Iterator[str]:
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
     while True:
-        if sys.stdin.isatty():
+        if sys.stdin.isatty() and not as_json:
             print("> ", end="", flush=True)
         line = sys.stdin.readline()
         if not line:
@@ -85,10 +103,15 @@ def _answer(policy: Policy, tokenizer: Tokenizer, request: Request, *, stream: b
         pending.append(token)
         text = tokenizer.decode(pending)
         if not text.endswith("\N{REPLACEMENT CHARACTER}"):
-            print(text, end="", flush=True)
+            print(_visible(text), end="", flush=True)
             pending.clear()
 
     completion = asyncio.run(policy.sample(request, show if stream else None))
     if stream:
-        print(tokenizer.decode(pending))
+        print(_visible(tokenizer.decode(pending)))
     return completion
+
+
+def _visible(text: str) -> str:
+    """`text` without what could steer a terminal; line breaks and tabs stay."""
+    return "".join(character if character in "\n\t" else printable(character) for character in text)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import resource
-import sys
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +11,17 @@ from typing import Any
 from ontogeny import bridge
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.config import to_dict
-from ontogeny.base.errors import COMMAND_LINE, InputError, OntogenyError, Stopped
+from ontogeny.base.errors import COMMAND_LINE, InputError, NoSpace, OntogenyError, Stopped
 from ontogeny.base.events import Events, JsonLines, Sink
 from ontogeny.base.stop import StopRequest
 from ontogeny.base.store import Store
+from ontogeny.cli.arguments import position
 from ontogeny.cli.console import Console
 from ontogeny.plan.plan import Plan
 from ontogeny.run.pinned import pinned_plan
 from ontogeny.run.recipe import Recipe, load
 from ontogeny.run.request import Request, Setting
-from ontogeny.run.run import Run, trace
+from ontogeny.run.run import Run, peak_memory_bytes, trace
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def run(options: Options) -> int:
     """
     began = time.monotonic()
     recipe = load(options.recipe)
-    settings = [Setting.parse(text, _position(text)) for text in options.settings]
+    settings = [Setting.parse(text, position(text, f"--set={text}")) for text in options.settings]
     store = Store.create(options.store)
     stop = StopRequest()
     with store.locked() as dead, stop.installed():
@@ -60,10 +60,10 @@ def run(options: Options) -> int:
                 console.line(
                     f"a run that ended without a word (pid {dead.get('pid')}) is continued"
                 )
-            store.clear_finished_work()
+            store.clear_leftovers()
             plan = pinned_plan(
                 store,
-                recipe.name,
+                recipe.key,
                 options.budget,
                 options.plan,
                 options.replan,
@@ -71,7 +71,7 @@ def run(options: Options) -> int:
             )
             requests = trace(recipe, plan, options.seed, settings)
             _check_stage_names(options, requests)
-            _print_plan(console, store, recipe, plan, requests)
+            _print_plan(console, store, recipe, plan, requests, options.dry)
             if options.dry:
                 return 0
             runner = Run(
@@ -80,20 +80,14 @@ def run(options: Options) -> int:
             events.log("run", recipe=recipe.name, budget=plan.budget, seed=options.seed)
             made = runner.play(recipe)
             _print_end(made, store, time.monotonic() - began)
-        except Stopped:
-            events.log("stopped")
-            raise
         except OntogenyError as error:
-            events.log("failed", message=str(error), exit=error.exit_code)
+            with contextlib.suppress(NoSpace):  # the first error is the one to tell
+                kind = "stopped" if isinstance(error, Stopped) else "failed"
+                events.log(kind, message=str(error), exit=error.exit_code)
             raise
         finally:
             events.close()
     return 0
-
-
-def _position(text: str) -> int:
-    spellings = (text, f"--set={text}")
-    return next((n for n, word in enumerate(sys.argv) if word in spellings), 1)
 
 
 def _optional_sinks(options: Options) -> list[Sink]:
@@ -111,15 +105,20 @@ def _check_stage_names(options: Options, requests: list[Request]) -> None:
             raise InputError(
                 f"{option} {name}: the recipe has no such stage; it has {', '.join(names)}",
                 file=COMMAND_LINE,
-                line=sys.argv.index(name) if name in sys.argv else 1,
+                line=position(name, f"{option}={name}"),
             )
 
 
 def _print_plan(
-    console: Console, store: Store, recipe: Recipe, plan: Plan, requests: list[Request]
+    console: Console,
+    store: Store,
+    recipe: Recipe,
+    plan: Plan,
+    requests: list[Request],
+    dry: bool,
 ) -> None:
     missing = [request for request in requests if not store.has(request.id)]
-    if not missing:
+    if not missing and not dry:
         return
     console.line(f"plan: {recipe.name}, budget {plan.budget}, rung {plan.rung}")
     if plan.machine is not None:
@@ -130,9 +129,20 @@ def _print_plan(
         )
     for request in requests:
         state = "to make" if request in missing else "exists"
-        console.line(f"  {request.name:<12} {request.stage.stage:<16} {request.id}  {state}")
+        console.line(
+            f"  {request.name:<12} {request.stage.stage:<16} {request.id}  {state}"
+            f"{_estimate(request, plan)}"
+        )
         for path, value in _numbers(to_dict(request.stage)):
             console.line(f"      {request.name}.{path} = {value}")
+
+
+def _estimate(request: Request, plan: Plan) -> str:
+    """How long a gradient stage will take on the machine that the plan was made for."""
+    flops = getattr(request.stage, "flops", None)
+    if flops is None or plan.machine is None:
+        return ""
+    return f", {flops():.2g} FLOPs, about {flops() / plan.machine.train / 60:,.1f} minutes here"
 
 
 def _numbers(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -143,7 +153,7 @@ def _numbers(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         elif isinstance(value, list):
             rows.append((prefix + key, ",".join(str(item) for item in value)))
         else:
-            rows.append((prefix + key, f"{value:,}" if isinstance(value, int) else f"{value}"))
+            rows.append((prefix + key, f"{value}"))
     return rows
 
 
@@ -151,7 +161,5 @@ def _print_end(made: list[Artifact], store: Store, seconds: float) -> None:
     for artifact in made:
         for text in artifact.record.summary:
             print(f"{artifact.name:<12} {text}")
-    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    peak = usage if sys.platform == "darwin" else usage * 1024
     print(f"artifacts in {store.root}; look at them with `ontogeny show --store {store.root}`")
-    print(f"{seconds:.1f} s, peak memory {peak / 1e9:.2f} GB")
+    print(f"{seconds:.1f} s, peak memory {peak_memory_bytes() / 1e9:.2f} GB")

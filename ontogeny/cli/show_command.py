@@ -33,13 +33,12 @@ def show(reference: str | None, root: Path, *, as_json: bool) -> None:
 
 
 def _show_all(store: Store, as_json: bool) -> None:
-    artifacts = store.all()
+    artifacts, damaged = store.all()
     if as_json:
         print(json.dumps([_row(artifact) for artifact in artifacts], indent=1, sort_keys=True))
-        return
-    if not artifacts:
+    elif not artifacts and not damaged:
         print("the store is empty; `ontogeny run quickstart` fills it")
-    for artifact in artifacts:
+    for artifact in artifacts if not as_json else ():
         record = artifact.record
         summary = record.summary[0] if record.summary else ""
         size = sum(file["size"] for file in record.files.values())
@@ -49,6 +48,8 @@ def _show_all(store: Store, as_json: bool) -> None:
                 f"{record.cost['seconds']:7.1f} s {size / 1e6:8.1f} MB  {summary}"
             )
         )
+    if damaged:
+        raise damaged[0]
 
 
 def _row(artifact: Artifact) -> dict[str, Any]:

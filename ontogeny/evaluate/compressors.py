@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from ontogeny.base.errors import InputError
 
 _DICTIONARY_BYTES = 64 << 20
+_PIECE_BYTES = 1 << 20
 _MOST_DICTIONARY_BYTES = 1536 << 20  # the format's limit; compressing takes 11 times as much
 
 
@@ -38,25 +40,39 @@ def measure_compressors(train: Sequence[str], heldout: Sequence[str]) -> Yardsti
     before, text = _joined(train), _joined(heldout)
     if not text:
         raise InputError("there is no held-out text to compress")
-    with ThreadPoolExecutor() as pool:
-        both = pool.submit(xz_size, before + text)
-        first = pool.submit(xz_size, before)
-        alone = pool.submit(xz_size, text)
+    stopping = threading.Event()
+    pool = ThreadPoolExecutor()
+    try:
+        both = pool.submit(xz_size, before + text, stopping)
+        first = pool.submit(xz_size, before, stopping)
+        alone = pool.submit(xz_size, text, stopping)
         blocks = pool.submit(lambda: len(bz2.compress(text, 9)))
         after = both.result() - first.result()
         sizes = (after, alone.result(), blocks.result())
+    finally:
+        stopping.set()  # a signal raises here; the threads end within a piece
+        pool.shutdown(cancel_futures=True)
     return Yardsticks(*(8 * size / len(text) for size in sizes))
 
 
-def xz_size(data: bytes) -> int:
-    """Bytes of `data` in raw LZMA2 at preset 9 extreme, without the container's few bytes."""
+def xz_size(data: bytes, stopping: threading.Event | None = None) -> int:
+    """Bytes of `data` in raw LZMA2 at preset 9 extreme, without the container's few bytes.
+
+    Given up, with a meaningless result, once `stopping` is set.
+    """
     dictionary = min(max(_DICTIONARY_BYTES, len(data)), _MOST_DICTIONARY_BYTES)
     engine = {
         "id": lzma.FILTER_LZMA2,
         "preset": 9 | lzma.PRESET_EXTREME,
         "dict_size": dictionary,
     }
-    return len(lzma.compress(data, format=lzma.FORMAT_RAW, filters=[engine]))
+    compressor = lzma.LZMACompressor(format=lzma.FORMAT_RAW, filters=[engine])
+    size = 0
+    for start in range(0, len(data), _PIECE_BYTES):
+        if stopping is not None and stopping.is_set():
+            return 0
+        size += len(compressor.compress(data[start : start + _PIECE_BYTES]))
+    return size + len(compressor.flush())
 
 
 def _joined(texts: Sequence[str]) -> bytes:

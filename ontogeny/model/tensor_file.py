@@ -23,7 +23,8 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from ontogeny.base.errors import CorruptArtifact, NoSpace
+from ontogeny.base.errors import CorruptArtifact
+from ontogeny.base.files import disk_errors
 
 DTYPES = {
     "F64": torch.float64,
@@ -74,17 +75,18 @@ def write_file(path: Path, pieces: Iterable[memoryview]) -> str:
         NoSpace: the disk is full, over quota, read-only or broken; what was written is removed.
     """
     digest = hashlib.sha256()
-    try:
-        with path.open("wb") as file:
-            for piece in pieces:
-                digest.update(piece)
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
-        raise NoSpace(f"cannot write: {error.strerror}; free space and retry", file=path) from error
+    with disk_errors(path):
+        try:
+            with path.open("wb") as file:
+                for piece in pieces:
+                    digest.update(piece)
+                    file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            raise
     return digest.hexdigest()
 
 

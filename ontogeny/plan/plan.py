@@ -21,17 +21,17 @@ FORMAT = 1
 IN_HAND = 0.2
 STEP = 1.5
 FIRST_RUNG_FLOPS = 1e9
-SHARES = {"pretrain": 0.42}
+SHARES = {"pretrain": 0.5}
 """Share of the run's FLOPs by stage; what is not given to a stage here stays in hand."""
 
 LAW_FLOPS = 1e17
 """Pretraining FLOPs from which published scaling laws choose the shape."""
 
-SWEEP_FLOPS, SWEEP_TOKENS, SWEEP_WIDTH = 1.2e13, 1.4e6, 128
-SWEEP_RATIO, SWEEP_EXPONENT = 1.05, 0.24
-SWEEP_BATCH, SWEEP_LR = 2048, 0.01
-"""The best of the sweep on two cores (docs/log.md, 2026-11-21), tokens a parameter and batch, and
-the exponent that reaches Chinchilla's 20 tokens a parameter at 1e19 FLOPs."""
+SWEEP_FLOPS, SWEEP_TOKENS, SWEEP_WIDTH = 2.4e13, 1.4e6, 128
+SWEEP_RATIO, SWEEP_EXPONENT = 2.0, 0.18
+SWEEP_BATCH, SWEEP_LR = 2048, 0.005
+"""The best of our sweep on two cores (docs/log.md, 2026-11-21): tokens a parameter, batch, rate; the
+exponent reaches Chinchilla's 20 tokens a parameter at 1e19 FLOPs."""
 
 WIDTHS = (64, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024, 1536, 2048, 2560, 4096, 8192)
 
@@ -99,7 +99,7 @@ def resolve(budget: Budget, machine: Machine, unique_tokens: float = math.inf) -
     available = budget.total_flops(machine.train) * (1 - IN_HAND)
     rung = math.floor(math.log(max(available, 1.0) / FIRST_RUNG_FLOPS, STEP))
     if rung < 0:
-        raise InputError(f"--budget {budget.text} is too small; give at least 10 seconds")
+        raise InputError(f"--budget {budget.text} is too small; give more")
     flops = FIRST_RUNG_FLOPS * STEP**rung
     pretrain = flops * SHARES["pretrain"]
     shape = best_shape(pretrain, unique_tokens)

@@ -6,6 +6,7 @@ A mistake in a recipe becomes one line that names the recipe's own file and line
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.machinery
 import inspect
 import sys
@@ -28,6 +29,14 @@ class Recipe:
     name: str
     path: Path
     function: Callable[..., Any]
+
+    @property
+    def key(self) -> str:
+        """Tells recipes of one name apart: the name alone is the shipped recipe's."""
+        if shipped().get(self.name) == self.path and self.function.__name__ == self.name:
+            return self.name
+        place = f"{self.path.resolve()}:{self.function.__name__}"
+        return f"{self.name}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
 
 
 def shipped() -> dict[str, Path]:
@@ -96,15 +105,26 @@ def mistakes_in(path: Path) -> Iterator[None]:
             raise
         line = _deepest_line(error, path)
         raise InputError(error.reason, file=path, line=line or 1) from None
+    except OntogenyError:
+        raise
     except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        if isinstance(error, OntogenyError) or frames[-1].filename != str(path):
+        own = _own_line(error, path)
+        if own is None:
             raise
         raise InputError(
-            f"{type(error).__name__}: {error}; mend the recipe",
-            file=path,
-            line=frames[-1].lineno or 1,
+            f"{type(error).__name__}: {error}; mend the recipe", file=path, line=own
         ) from error
+
+
+def _own_line(error: Exception, path: Path) -> int | None:
+    """The recipe's line that led to `error`, None when code of ours stood between the two."""
+    line = None
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename == str(path):
+            line = frame.lineno
+        elif line is not None and HERE in Path(frame.filename).parents:
+            return None
+    return line
 
 
 def _deepest_line(error: Exception, path: Path) -> int | None:

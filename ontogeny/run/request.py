@@ -114,6 +114,7 @@ def request(
                 raise InputError(
                     f"--set {name}: {error.reason}", file=COMMAND_LINE, line=setting.position
                 ) from None
+    stage = configs.from_dict(type(stage), configs.to_dict(stage))
     ids = [parent for parent, _ in parents]
     made = artifact_id(stage.stage, stage.version, identity_of(stage), ids, seed)
     return Request(name, stage, tuple(ids), seed, made)

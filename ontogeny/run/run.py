@@ -151,12 +151,13 @@ class Run:
         directory = self.store.work / wanted.id
         needed = getattr(wanted.stage, "disk_bytes", lambda *_: 0)(*parents)
         require_space(self.store.root, int(needed) + SPARE_BYTES)
+        code = _code(wanted.stage)
         with disk_errors(directory):
             work = self._begin(wanted, directory)
             began = datetime.now(UTC)
             made = wanted.stage(work, *parents)
             with self.stop.deferred():
-                record = self._record(wanted, work, made, began)
+                record = self._record(wanted, work, made, began, code)
                 artifact = self.store.publish(record)
         self.events.log(
             "published",
@@ -184,9 +185,9 @@ class Run:
         self.events.log("began", stage=wanted.name, id=wanted.id, resumed=resumed)
         return work
 
-    def _record(self, wanted: Request, work: Work, made: Made, began: datetime) -> Record:
-        usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        peak = usage if sys.platform == "darwin" else usage * 1024
+    def _record(
+        self, wanted: Request, work: Work, made: Made, began: datetime, code: str
+    ) -> Record:
         return Record(
             id=wanted.id,
             name=wanted.name,
@@ -200,13 +201,22 @@ class Run:
             summary=list(made.summary),
             cost={"seconds": work.seconds(), "tokens": made.tokens, "flops": made.flops},
             files=describe_files(work.payload),
-            code=_code(wanted.stage),
-            execution=_execution(began) | {"peak_memory_bytes": peak, "notes": list(made.notes)},
+            code=code,
+            execution=_execution(began)
+            | {"peak_memory_bytes": peak_memory_bytes(), "notes": list(made.notes)},
         )
 
 
 def _code(stage: Stage) -> str:
-    return code_digest(type(stage).__module__)
+    file = sys.modules[type(stage).__module__].__file__
+    assert file is not None, stage
+    return code_digest(Path(file).resolve())
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has held (getrusage counts kB, on macOS bytes)."""
+    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return usage if sys.platform == "darwin" else usage * 1024
 
 
 def _execution(began: datetime) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from ontogeny.base.config import execution
+from ontogeny.base.errors import InputError
 from ontogeny.base.files import write_json
 from ontogeny.corpus.build import build, read_all
 from ontogeny.corpus.decontaminate import Item
@@ -44,6 +45,15 @@ class Prepare:
     version: ClassVar[int] = 1
     takes: ClassVar[tuple[str, ...]] = ()
     makes: ClassVar[str] = "corpus"
+
+    def __post_init__(self) -> None:
+        if self.tasks < 0 or any(count < 0 for count in self.exam.values()):
+            raise InputError("tasks and exam are counts; give 0 or more")
+        if self.tasks and not self.collections:
+            raise InputError(f"tasks is {self.tasks} but there are no collections; name one")
+        for domain, share in self.heldout.items():
+            if not 0 < share < 1:
+                raise InputError(f"heldout.{domain} is {share}; give a share between 0 and 1")
 
     def identity(self) -> dict[str, Any]:
         """The content of the sources, in place of where they lie."""
@@ -80,6 +90,8 @@ class Prepare:
         return Made(metrics=_metrics(corpus.report), summary=_summary(corpus.report))
 
     def _tasks(self, seed: int) -> pa.Table:
+        if not self.tasks:
+            return documents_table(())
         known = [each for name in self.collections for each in collection(name)]
         share = -(-self.tasks // len(known))
         return _documents("train", dict.fromkeys(known, share), seed)

@@ -8,13 +8,14 @@ from typing import ClassVar
 
 from ontogeny import bridge
 from ontogeny.base.artifact import Artifact
-from ontogeny.plan.gradient import Gradient
+from ontogeny.base.errors import InputError
+from ontogeny.plan.optimization import Optimization
 from ontogeny.plan.shape import Shape
 from ontogeny.run.work import Made, Work
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretrain(Gradient):
+class Pretrain(Optimization):
     """Trains a decoder from random weights; `mixture` is the weight of each domain.
 
     Raises:
@@ -28,6 +29,18 @@ class Pretrain(Gradient):
     version: ClassVar[int] = 1
     takes: ClassVar[tuple[str, ...]] = ("tokens", "tokenizer")
     makes: ClassVar[str] = "model"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_tokens % self.shape.context:
+            raise InputError(
+                f"batch_tokens ({self.batch_tokens}) is no multiple of shape.context "
+                f"({self.shape.context}); change one of them"
+            )
+
+    def flops(self) -> float:
+        """FLOPs of the whole stage, for the plan's estimate of time."""
+        return self.steps * self.batch_tokens * self.shape.train_flops_per_token()
 
     def disk_bytes(self, *_: Artifact) -> int:
         """Room for the model and three checkpoints of weights and moments, in fp32."""

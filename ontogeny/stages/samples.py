@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from ontogeny import bridge
 from ontogeny.base.artifact import Artifact
+from ontogeny.base.errors import InputError
 from ontogeny.base.files import write_json
 from ontogeny.rollout.policy import Request, sample_all
 from ontogeny.run.work import Made, Work
@@ -26,9 +27,18 @@ class Samples:
     takes: ClassVar[tuple[str, ...]] = ("model",)
     makes: ClassVar[str] = "samples"
 
+    def __post_init__(self) -> None:
+        if not self.prompts:
+            raise InputError("samples needs at least one prompt")
+        if self.max_tokens < 1 or self.temperature < 0 or not 0 < self.top_p <= 1:
+            raise InputError(
+                "samples: give max_tokens of at least 1, a temperature of 0 or more "
+                "and top_p between 0 and 1"
+            )
+
     def __call__(self, work: Work, model: Artifact) -> Made:
         """Writes samples.json: prompt and continuation of each."""
-        policy, tokenizer = bridge.load_policy(model, slots=max(1, len(self.prompts)))
+        policy, tokenizer = bridge.load_policy(model, slots=len(self.prompts))
         requests = [
             Request(
                 prompt=(tokenizer.end_of_text, *tokenizer.encode(prompt)),

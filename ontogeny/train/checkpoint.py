@@ -8,13 +8,10 @@ without a right complete.json does not count. Older ones go only after the newer
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import platform
 import random
 import shutil
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ontogeny.base.errors import CorruptArtifact, NoSpace, OntogenyError
+from ontogeny.base.errors import CorruptArtifact, OntogenyError
+from ontogeny.base.files import disk_errors, read_json, sha256, sync_directory
 from ontogeny.model.tensor_file import read_tensors, write_file, write_tensors
 from ontogeny.model.transformer import Transformer
 from ontogeny.model.weights import load_weights, save_weights
@@ -85,22 +83,21 @@ class Checkpoints:
         partial = self.directory / f".partial-step-{step:08d}"
         rank, processes = world()
         _refuse_nan(training)
-        try:
-            if rank == 0:
-                self.directory.mkdir(parents=True, exist_ok=True)
-                shutil.rmtree(partial, ignore_errors=True)
-                partial.mkdir()
-            meet()
-            write_json(partial / f"rank-{rank}.json", _own_state(training))
-            meet()
-            if rank == 0:
-                self._publish(training, partial, final, processes)
-            meet()
-        except OSError as error:
-            raise NoSpace(f"cannot write: {error.strerror}; free space", file=partial) from error
-        finally:
-            if rank == 0:
-                shutil.rmtree(partial, ignore_errors=True)
+        with disk_errors(partial):
+            try:
+                if rank == 0:
+                    self.directory.mkdir(parents=True, exist_ok=True)
+                    shutil.rmtree(partial, ignore_errors=True)
+                    partial.mkdir()
+                meet()
+                _write_json(partial / f"rank-{rank}.json", _own_state(training))
+                meet()
+                if rank == 0:
+                    self._publish(training, partial, final, processes)
+                meet()
+            finally:
+                if rank == 0:
+                    shutil.rmtree(partial, ignore_errors=True)
         return final
 
     def latest(self) -> Restored:
@@ -125,7 +122,8 @@ class Checkpoints:
         state = read_json(found.path / "state.json")
         if state.get("format") != FORMAT:
             raise CorruptArtifact(
-                f"checkpoint format {state.get('format')!r}, this program reads {FORMAT}",
+                f"checkpoint format {state.get('format')!r}, this program reads {FORMAT}; "
+                "delete its directory to begin the stage again",
                 file=found.path / "state.json",
             )
         load_weights(training.model, found.path / "model.safetensors")
@@ -133,7 +131,10 @@ class Checkpoints:
         try:
             training.optimizer.restore(read_tensors(moments))
         except (KeyError, RuntimeError) as error:
-            raise CorruptArtifact(f"another optimizer's state: {error}", file=moments) from error
+            raise CorruptArtifact(
+                f"another optimizer's state ({error}); delete its directory to begin again",
+                file=moments,
+            ) from error
         for name, value in state["counters"].items():
             setattr(training.counters, name, value)
         own = found.path / f"rank-{world()[0]}.json"
@@ -155,7 +156,7 @@ class Checkpoints:
             "optimizer.safetensors": write_tensors(
                 partial / "optimizer.safetensors", training.optimizer.state()
             ),
-            "state.json": write_json(
+            "state.json": _write_json(
                 partial / "state.json",
                 {
                     "format": FORMAT,
@@ -167,17 +168,17 @@ class Checkpoints:
             ),
         }
         for rank in range(processes):
-            hashes[f"rank-{rank}.json"] = _sha256(partial / f"rank-{rank}.json")
+            hashes[f"rank-{rank}.json"] = sha256(partial / f"rank-{rank}.json")
         sizes = {name: (partial / name).stat().st_size for name in hashes}
         files = {name: {"sha256": hashes[name], "bytes": sizes[name]} for name in hashes}
-        write_json(partial / MARKER, {"files": files})
-        _fsync_directory(partial)
+        _write_json(partial / MARKER, {"files": files})
+        sync_directory(partial)
         if final.exists():
             if fault(final) is None:
                 return
             shutil.rmtree(final)
         partial.rename(final)
-        _fsync_directory(self.directory)
+        sync_directory(self.directory)
         self._remove_old()
 
     def _remove_old(self) -> None:
@@ -196,7 +197,7 @@ def fault(path: Path) -> str | None:
             size = (path / name).stat().st_size
             if size != expected["bytes"]:
                 return f"{name} has {size} bytes, {expected['bytes']} were written"
-            if _sha256(path / name) != expected["sha256"]:
+            if sha256(path / name) != expected["sha256"]:
                 return f"{name} is not as it was written (sha256)"
     except (CorruptArtifact, OSError, KeyError, TypeError, AttributeError) as error:
         return f"incomplete: {getattr(error, 'reason', error)}"
@@ -224,22 +225,9 @@ def fingerprint(model: Transformer) -> dict[str, str]:
     }
 
 
-def write_json(path: Path, value: Any) -> str:
+def _write_json(path: Path, value: Any) -> str:
     """Writes and fsyncs `value`; returns the sha256. Raises NoSpace."""
     return write_file(path, [memoryview(json.dumps(value, sort_keys=True).encode())])
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises CorruptArtifact."""
-    try:
-        value = json.loads(path.read_bytes())
-    except OSError as error:
-        raise CorruptArtifact(f"cannot read: {error.strerror}", file=path) from error
-    except (ValueError, RecursionError) as error:
-        raise CorruptArtifact(f"no JSON: {str(error).splitlines()[0]}", file=path) from error
-    if not isinstance(value, dict):
-        raise CorruptArtifact("no JSON object", file=path)
-    return value
 
 
 def _own_state(training: Training) -> dict[str, Any]:
@@ -280,17 +268,3 @@ def _refuse_nan(training: Training) -> None:
                 file="training",
                 line=max(training.counters.step, 1),
             )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _fsync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        with suppress(OSError):
-            os.close(descriptor)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ontogeny.base.errors import OntogenyError
+from ontogeny.base.errors import InputError
 from ontogeny.model.memory import keep_freed_memory
 from ontogeny.model.transformer import Transformer
 from ontogeny.objectives.batch import Batch
@@ -88,7 +88,7 @@ def train(
     """Trains until `steps` ends; `counters` continue a run (see `Checkpoints.restore`).
 
     Raises:
-        OntogenyError: `MOST_SKIPS` steps in a row had no finite gradient; weights and moments are
+        InputError: `MOST_SKIPS` steps in a row had no finite gradient; weights and moments are
             those of the last good step.
     """
     counters = Counters() if counters is None else counters
@@ -99,7 +99,7 @@ def train(
         for hook in hooks:
             hook(report)
         if counters.skipped_in_a_row >= MOST_SKIPS:
-            raise OntogenyError(
+            raise InputError(
                 f"the gradient was no finite number in {MOST_SKIPS} steps in a row up to step "
                 f"{counters.step} ({', '.join(report.names)}); lower peak_lr or look at these "
                 "batches; the weights of the last good step stand",

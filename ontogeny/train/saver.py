@@ -21,6 +21,7 @@ class Saver:
         stall: largest share of the time that may go into writing.
         every_seconds: shortest time between two checkpoints.
         stop_requested: asked after every step; True: checkpoint and raise `Stopped`.
+        saved: called after every checkpoint.
         clock: monotonic seconds.
     """
 
@@ -32,10 +33,11 @@ class Saver:
         stop_requested: Callable[[], bool],
         every_seconds: float = 10.0,
         stall: float = 0.02,
+        saved: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.checkpoints, self.training = checkpoints, training
-        self.stop_requested, self.clock = stop_requested, clock
+        self.stop_requested, self.saved, self.clock = stop_requested, saved, clock
         self.every_seconds, self.stall = every_seconds, stall
         self.spent = 0.0
         self._cost = 0.0
@@ -62,6 +64,7 @@ class Saver:
         """A checkpoint now."""
         started = self.clock()
         self.checkpoints.save(self.training)
+        self.saved()
         self._last = self.clock()
         self._cost = self._last - started
         self.spent += self._cost

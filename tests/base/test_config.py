@@ -1,11 +1,14 @@
 """Configs keep their values through dictionaries, and overrides are checked by name and type."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ontogeny.base import files as base_files
+from ontogeny.base import store as base_store
 from ontogeny.base.config import execution, from_dict, identity_dict, override, to_dict
 from ontogeny.base.errors import InputError
 from ontogeny.base.identity import artifact_id, canonical, code_digest
@@ -43,7 +46,8 @@ def test_overrides_reach_nested_fields_and_read_their_types() -> None:
     config = override(config, "name", "12")
     config = override(config, "parts", "p,q")
     config = override(config, "mix", '{"english": 1}')
-    assert config == Outer(3e-3, "12", ("p", "q"), {"english": 1.0}, Inner(5))
+    config = override(config, "mix.code", "0.5")
+    assert config == Outer(3e-3, "12", ("p", "q"), {"english": 1.0, "code": 0.5}, Inner(5))
 
 
 @pytest.mark.parametrize(
@@ -54,6 +58,8 @@ def test_overrides_reach_nested_fields_and_read_their_types() -> None:
         ("inner.wdth", "1", "no field 'wdth' in Inner; did you mean 'width'"),
         ("rate.x", "1", "field 'rate' has no parts"),
         ("inner.width", "1.5", "Inner.width"),
+        ("rate", "NaN", "Outer.rate is nan; give a finite number"),
+        ("mix.code", "Infinity", "Outer.mix.code is inf"),
     ],
 )
 def test_a_wrong_override_is_one_line(path: str, text: str, message: str) -> None:
@@ -78,6 +84,13 @@ def test_canonical_json_has_one_spelling() -> None:
     assert canonical({"b": [1, 2.5], "a": None}) == '{"a":null,"b":[1,2.5]}'
 
 
-def test_the_code_digest_follows_imports_and_lazy_names() -> None:
-    assert code_digest("ontogeny.base.store") != code_digest("ontogeny.base.files")
-    assert code_digest("ontogeny.base.store") == code_digest("ontogeny.base.store")
+def test_the_code_digest_follows_imports_and_lazy_names(tmp_path: Path) -> None:
+    store, files = (Path(module.__file__ or "") for module in (base_store, base_files))
+    assert code_digest(store) != code_digest(files)
+    lazy = tmp_path / "recipe.py"
+    digests = set()
+    for text in ("", "HOME = 'ontogeny.base.files'", "from ontogeny.base import (\n    lock,\n)"):
+        lazy.write_text(text)
+        code_digest.cache_clear()
+        digests.add(code_digest(lazy))
+    assert len(digests) == 3

@@ -57,6 +57,13 @@ def test_a_killed_holder_does_not_block_and_is_reported(tmp_path: Path, holder) 
         assert dead is None
 
 
+def test_a_run_that_ends_by_an_error_is_no_killed_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError), exclusive(tmp_path / "lock"):
+        raise InputError("a typo")
+    with exclusive(tmp_path / "lock") as dead:
+        assert dead is None
+
+
 def test_a_failed_write_leaves_the_old_bytes_and_no_temporary(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,6 +106,16 @@ def test_names_that_could_leave_the_store_are_invalid() -> None:
         assert not valid_name(name), name
 
 
+def test_an_artifact_without_its_record_is_damaged_and_not_absent(store: Store) -> None:
+    artifact = publish(store)
+    (artifact.path / RECORD).unlink()
+    assert store.has(artifact.id)
+    with pytest.raises(CorruptArtifact, match=r"record\.json:1: cannot be read"):
+        store.get(artifact.id)
+    whole, damaged = store.all()
+    assert (whole, len(damaged)) == ([], 1)
+
+
 def test_an_unknown_reference_says_what_there_is(store: Store) -> None:
     publish(store)
     with pytest.raises(InputError, match="no artifact is called 'base'; the store has corpus"):
@@ -130,5 +140,7 @@ def test_work_whose_artifact_was_already_published_is_cleared(store: Store) -> N
     artifact = publish(store)
     (store.work / artifact.id).mkdir()
     (store.work / "feedfeedfeedfeed").mkdir()
-    store.clear_finished_work()
+    (store.names / ".base.json.123.tmp").touch()
+    store.clear_leftovers()
     assert [path.name for path in store.work.iterdir()] == ["feedfeedfeedfeed"]
+    assert [path.name for path in store.names.iterdir()] == ["corpus.json"]

@@ -126,8 +126,3 @@ def test_micro_rows_cut_the_same_rows_differently() -> None:
 def test_a_useless_mixture_is_one_line(mixture: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         PackedSteps({"a": shard([1]), "b": shard([1])}, mixture, packing(), 1)
-
-
-def test_a_batch_that_is_no_multiple_of_the_context_is_one_line() -> None:
-    with pytest.raises(InputError, match="no multiple of the context"):
-        Packing(8, 20, 1, END, 0)

@@ -76,7 +76,7 @@ def test_chat_continues_a_prompt_and_repeats_itself_under_a_seed(
 
 
 def test_a_dry_run_prints_the_plan_and_makes_nothing(life: TinyLife, tmp_path: Path) -> None:
-    done = life.run(tmp_path / "life", "--dry")
+    done = life.run(tmp_path / "life", "--dry-run")
     assert done.returncode == 0
     assert "base.peak_lr = 0.01" in done.stderr
     assert payloads(tmp_path / "life") == {}
@@ -100,6 +100,12 @@ def test_until_and_from(life: TinyLife, tmp_path: Path) -> None:
         (("--set", "base.peak_lr=0"), "give more than 0"),
         (("--set", "tokenizer.vocab_size=1"), "too small"),
         (("--set", "base.batch_tokens=1000000"), "is less than one batch"),
+        (("--set", "base.batch_tokens=500"), "no multiple of shape.context"),
+        (("--set", "base.weight_decay=NaN"), "give a finite number"),
+        (("--set", "base.clip=-1"), "give a norm above 0"),
+        (("--set", "base.mixture.latin=1"), "the corpus has english, tasks"),
+        (("--set", "corpus.collections="), "there are no collections"),
+        (("--store", "/proc/nothing"), "cannot make this directory"),
         (("--until", "bse"), "the recipe has no such stage"),
         (("--budget", "10m"), "--plan replays a plan"),
         (("--budgt", "10m"), "No such option"),

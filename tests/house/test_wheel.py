@@ -25,7 +25,7 @@ def test_the_wheel_runs_quickstart_from_an_empty_directory(tmp_path: Path) -> No
         archive.extractall(site)
     assert "ontogeny/recipes/quickstart.py" in names
     assert not [name for name in names if name.startswith("tests/")]
-    run = [sys.executable, "-m", "ontogeny", "run", "quickstart", "--dry", "--plan", str(PLAN)]
+    run = [sys.executable, "-m", "ontogeny", "run", "quickstart", "--dry-run", "--plan", str(PLAN)]
     environment = {**os.environ, "PYTHONPATH": str(site)}
     done = subprocess.run(
         run, cwd=empty, env=environment, text=True, capture_output=True, check=False

@@ -231,6 +231,23 @@ def test_promises_hold_nothing_so_the_longest_path_is_traced(setup: Setup) -> No
             "TypeError",
         ),
         ("x = 1\n", 1, "no function 'r(run)' here"),
+        (
+            "from pathlib import Path\ndef r(run):\n    Path('nothing').read_text()\n",
+            3,
+            "FileNotFoundError",
+        ),
+        (
+            "from ontogeny.stages.prepare import Prepare\ndef r(run):\n"
+            "    run(Prepare(tasks='many'), name='c')\n",
+            3,
+            "TypeError",
+        ),
+        (
+            "from ontogeny.stages.prepare import Prepare\ndef r(run):\n"
+            "    run(Prepare(tasks=2.5), name='c')\n",
+            3,
+            "Prepare.tasks",
+        ),
     ],
 )
 def test_a_mistake_in_a_recipe_names_its_line(
@@ -241,6 +258,43 @@ def test_a_mistake_in_a_recipe_names_its_line(
     with pytest.raises(InputError, match=re.escape(message)) as caught:
         trace(load(str(path)), PLAN, 0, [])
     assert (caught.value.file, caught.value.line) == (str(path), line)
+
+
+OWN_STAGE = """
+from dataclasses import dataclass
+from typing import ClassVar
+from ontogeny.run.work import Made
+
+@dataclass(frozen=True)
+class Hello:
+    stage: ClassVar[str] = "hello"
+    version: ClassVar[int] = 1
+    takes: ClassVar[tuple[str, ...]] = ()
+    makes: ClassVar[str] = "greeting"
+
+    def __call__(self, work):
+        (work.payload / "hello").write_text("hello")
+        return Made()
+
+def r(run):
+    return run(Hello(), name="hello")
+"""
+
+
+def test_a_recipe_may_define_a_stage_of_its_own(tmp_path: Path, setup: Setup) -> None:
+    path = tmp_path / "r.py"
+    path.write_text(OWN_STAGE)
+    recipe = load(str(path))
+    assert setup.play(recipe.function)[0].file("hello").read_text() == "hello"
+    assert recipe.key.startswith("r-")
+    assert load("quickstart").key == "quickstart"
+
+
+def test_the_clock_counts_the_sessions_before_a_stop(tmp_path: Path) -> None:
+    first = Work("x", tmp_path, 0, Events(), StopRequest())
+    first.keep_clock()
+    spent = first.seconds()
+    assert Work("x", tmp_path, 0, Events(), StopRequest()).seconds() >= spent > 0
 
 
 def test_the_record_seals_request_cost_and_versions(setup: Setup) -> None:
