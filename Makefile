@@ -21,9 +21,9 @@ check: $(READY)  ## format, lint, types
 slow: $(READY)  ## what takes minutes: long kill tests, all parity
 	$(PY) -m pytest -m slow
 
-gpu: $(READY)  ## parity and the training benchmark on one GPU
+gpu: $(READY)  ## parity, and a small life on one GPU (the device is found by itself)
 	$(PY) -m pytest -m parity
-	$(PY) benchmarks/pretrain.py --device cuda
+	$(VENV)/bin/ontogeny run quickstart --budget 2m --store gpu-life
 
 bench-%: $(READY) FORCE  ## a benchmark, one JSON line a row
 	@$(PY) benchmarks/$*.py

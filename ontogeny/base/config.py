@@ -57,31 +57,39 @@ def from_dict(kind: type[Config], values: Any, *, file: str | None = None) -> Co
         raise InputError(f"{kind.__name__}.{where}: {first['msg']}", file=file) from None
 
 
-def override(config: Config, path: str, text: str) -> Config:
-    """`config` with the field at dotted `path` set from the words of a command line.
+def override(config: Config, *changes: tuple[str, str]) -> Config:
+    """`config` with fields set from the words of a command line, checked when all are set.
 
-    `text` is read as JSON where it is JSON and as a plain string otherwise; a comma-separated
-    list serves for a tuple.
+    Args:
+        config: any frozen dataclass.
+        changes: (dotted path, text) pairs. Text is read as JSON where it is JSON and as a plain
+            string otherwise; a comma-separated list serves for a tuple.
 
     Raises:
-        InputError: when there is no such field (the nearest name is offered) or the type is wrong.
+        InputError: when there is no such field (the nearest name is offered), the type is wrong,
+            or the values do not fit together.
     """
+    values = to_dict(config)
+    for path, text in changes:
+        _place(config, values, path, text)
+    return from_dict(type(config), values)
+
+
+def _place(config: Any, values: dict[str, Any], path: str, text: str) -> None:
+    """Sets the field at `path` of the plain `values` of `config`."""
     name, _, rest = path.partition(".")
-    fields = {field.name: field for field in dataclasses.fields(_any(config))}
+    fields = {field.name for field in dataclasses.fields(config)}
     if name not in fields:
         raise InputError(f"no field '{name}' in {type(config).__name__}{_nearest(name, fields)}")
     current = getattr(config, name)
-    if rest and isinstance(current, Mapping):
-        values = to_dict(config) | {name: {**current, rest: _value(text, 0)}}
-        return from_dict(type(config), values)
-    if rest:
-        if not dataclasses.is_dataclass(current):
-            raise InputError(f"field '{name}' has no parts; set it without '.{rest}'")
-        changed = {name: override(current, rest, text)}
-        replaced: Config = dataclasses.replace(_any(config), **changed)
-        return replaced
-    values = to_dict(config) | {name: _value(text, current)}
-    return from_dict(type(config), values)
+    if not rest:
+        values[name] = _value(text, current)
+    elif isinstance(current, Mapping):
+        values[name][rest] = _value(text, 0)
+    elif dataclasses.is_dataclass(current):
+        _place(current, values[name], rest, text)
+    else:
+        raise InputError(f"field '{name}' has no parts; set it without '.{rest}'")
 
 
 def _refuse_not_finite(values: Any, name: str, file: str | None) -> None:

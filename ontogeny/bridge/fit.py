@@ -25,26 +25,25 @@ SMOOTHING = 0.95
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """What the loop did, and how fast in this session.
+class Speed:
+    """How fast this session was.
 
-    `flops_per_second` is None when the session had no step to make (it resumed at the end);
-    `matmul_peak` was measured before and after, on the same machine under the same load.
+    `model` and `optimizer` are FLOP/s of their matrix products, `peak` is that of a large square
+    product, measured before and after on the same machine under the same load.
     """
 
-    counters: Counters
-    flops_per_second: float | None
-    matmul_peak: float
+    model: float
+    optimizer: float
+    peak: float
     stall_seconds: float
 
     def note(self) -> str:
-        """One line for a person about the speed."""
-        if self.flops_per_second is None:
-            return "no step was left to make"
-        share = self.flops_per_second / self.matmul_peak
+        """One line for a person: the share of the peak, and what bounds it."""
+        share, whole = self.model / self.peak, (self.model + self.optimizer) / self.peak
         return (
-            f"{self.flops_per_second / 1e9:.0f} GFLOP/s, {share:.0%} of this machine's matmul peak "
-            f"({self.matmul_peak / 1e9:.0f}); checkpoints took {self.stall_seconds:.1f} s"
+            f"{self.model / 1e9:.0f} GFLOP/s, {share:.0%} of this machine's matmul peak "
+            f"({self.peak / 1e9:.0f}), {whole:.0%} with Muon's products; bound by what is no large "
+            f"product: attention, norms, activations; checkpoints took {self.stall_seconds:.1f} s"
         )
 
 
@@ -54,8 +53,10 @@ def fit(
     objective: Objective,
     steps: Steps,
     config: Optimization,
-) -> Fitted:
+) -> tuple[Counters, Speed | None]:
     """Trains `model` in place, from the last checkpoint of `work` where there is one.
+
+    The speed is None when no step was left to make.
 
     Raises:
         Stopped: a signal came; the checkpoint stands.
@@ -85,13 +86,16 @@ def fit(
         peak = matmul_peak(model.device)
         progress = _Progress(work, config.steps)
         train(model, objective, steps, optimizer, [progress, saver], training.counters)
-    rate = progress.tokens / progress.seconds if progress.seconds else None
-    return Fitted(
-        training.counters,
-        rate * model.shape.train_flops_per_token() if rate is not None else None,
-        max(peak, matmul_peak(model.device)),
-        saver.spent,
+    if not progress.seconds:
+        return training.counters, None
+    products = progress.tokens * model.shape.train_flops_per_token()
+    speed = Speed(
+        model=products / progress.seconds,
+        optimizer=progress.steps * optimizer.flops() / progress.seconds,
+        peak=max(peak, matmul_peak(model.device)),
+        stall_seconds=saver.spent,
     )
+    return training.counters, speed
 
 
 def _resume(work: Work, checkpoints: Checkpoints, training: Training) -> None:
@@ -110,11 +114,13 @@ class _Progress:
         self.work = work
         self.total_steps = total_steps
         self.loss: float | None = None
+        self.steps = 0
         self.tokens = 0
         self.seconds = 0.0
 
     def __call__(self, report: Report) -> None:
         """Tells one step."""
+        self.steps += 1
         self.tokens += report.tokens
         self.seconds += report.seconds
         if report.skipped:

@@ -52,20 +52,20 @@ def pretrain(
     )
     shards = {name: read_shard(tokens, "train", name) for name in domains(tokens, "train")}
     steps = PackedSteps(shards, mixture, packing, config.steps)
-    fitted = fit(work, model, NextToken(), steps, config)
+    counters, speed = fit(work, model, NextToken(), steps, config)
     save_model(work.payload, model, tokenizer)
     seen = config.steps * config.batch_tokens
     return Made(
         metrics={
             "parameters": shape.parameters(),
             "steps": config.steps,
-            "skipped_steps": fitted.counters.skipped,
+            "skipped_steps": counters.skipped,
         },
         summary=(
             f"{shape.parameters() / 1e6:.2f} M parameters, {config.steps:,} steps, "
             f"{seen / 1e6:.2f} M tokens",
         ),
-        notes=(fitted.note(),),
+        notes=(speed.note(),) if speed is not None else (),
         tokens=seen,
         flops=seen * shape.train_flops_per_token(),
     )

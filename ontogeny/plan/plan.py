@@ -30,8 +30,8 @@ LAW_FLOPS = 1e17
 SWEEP_FLOPS, SWEEP_TOKENS, SWEEP_WIDTH = 2.4e13, 1.4e6, 128
 SWEEP_RATIO, SWEEP_EXPONENT = 2.0, 0.18
 SWEEP_BATCH, SWEEP_LR = 2048, 0.005
-"""The best of our sweep on two cores (docs/log.md, 2026-11-21): tokens a parameter, batch, rate; the
-exponent reaches Chinchilla's 20 tokens a parameter at 1e19 FLOPs."""
+"""The best of our sweep on two cores (docs/log.md, 2026-11-21): tokens a parameter, batch, rate.
+The exponent reaches Chinchilla's 20 tokens a parameter at 1e19 FLOPs."""
 
 WIDTHS = (64, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024, 1536, 2048, 2560, 4096, 8192)
 
@@ -119,7 +119,7 @@ def resolve(budget: Budget, machine: Machine, unique_tokens: float = math.inf) -
 
 def family(width: int) -> Shape:
     """The shape of a given width: depth, heads, vocabulary and context follow from it."""
-    head_dim = 32 if width < 512 else 64 if width < 2048 else 128
+    head_dim = 128 if width >= 2048 else 64 if width % 64 == 0 else 32
     heads = width // head_dim
     return Shape(
         vocab_size=4096 if width < 512 else 16384 if width < 1024 else 32768,

@@ -117,12 +117,17 @@ def mistakes_in(path: Path) -> Iterator[None]:
 
 
 def _own_line(error: Exception, path: Path) -> int | None:
-    """The recipe's line that led to `error`, None when code of ours stood between the two."""
+    """The recipe's line that led to `error`, None when code of ours stood between the two.
+
+    A config that cannot check itself (`__post_init__`) was given something of a wrong type.
+    """
     line = None
     for frame in traceback.extract_tb(error.__traceback__):
         if frame.filename == str(path):
             line = frame.lineno
-        elif line is not None and HERE in Path(frame.filename).parents:
+        elif line is None or frame.name == "__post_init__":
+            continue
+        elif HERE in Path(frame.filename).parents:
             return None
     return line
 

@@ -106,18 +106,24 @@ def request(
             f"{type(stage).__name__} takes ({', '.join(stage.takes)}), "
             f"not ({', '.join(kinds)}); mend the call"
         )
-    for setting in settings:
-        if setting.stage == name:
-            try:
-                stage = configs.override(stage, setting.field, setting.value)
-            except InputError as error:
-                raise InputError(
-                    f"--set {name}: {error.reason}", file=COMMAND_LINE, line=setting.position
-                ) from None
-    stage = configs.from_dict(type(stage), configs.to_dict(stage))
+    stage = _with_settings(stage, [setting for setting in settings if setting.stage == name])
     ids = [parent for parent, _ in parents]
     made = artifact_id(stage.stage, stage.version, identity_of(stage), ids, seed)
     return Request(name, stage, tuple(ids), seed, made)
+
+
+def _with_settings(stage: Stage, settings: list[Setting]) -> Stage:
+    """The stage with its settings applied together, every value checked against its type."""
+    try:
+        return configs.override(stage, *((s.field, s.value) for s in settings))
+    except InputError as error:
+        if not settings:
+            raise
+        named = [s for s in settings if s.field.rpartition(".")[2] in error.reason]
+        culprit = (named or settings)[0]
+        raise InputError(
+            f"--set {culprit.stage}: {error.reason}", file=COMMAND_LINE, line=culprit.position
+        ) from None
 
 
 def unused_setting(settings: list[Setting], names: list[str]) -> InputError | None:

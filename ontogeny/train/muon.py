@@ -50,6 +50,14 @@ class Muon:
                 start += count
             assert start == len(parameter), (name, start)
 
+    def flops(self) -> float:
+        """FLOPs of one `step`: an iteration is two products with A x B and one with A x A."""
+        iteration = sum(
+            len(members) * (4 * short * short * long + 2 * short**3)
+            for (short, long), members in self._shapes.items()
+        )
+        return float(ITERATIONS * iteration)
+
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         """One update from the parameters' `.grad` (overwritten by Nesterov's look-ahead)."""

@@ -102,6 +102,10 @@ class Optimizer:
         if self.muon is not None:
             self.muon.step(rate)
 
+    def flops(self) -> float:
+        """FLOPs of one `apply` that are matrix products (Muon's; AdamW has none)."""
+        return self.muon.flops() if self.muon is not None else 0.0
+
     def clear(self) -> None:
         """Drops all gradients."""
         for parameter in self.parameters.values():

@@ -12,6 +12,7 @@ from ontogeny.base import store as base_store
 from ontogeny.base.config import execution, from_dict, identity_dict, override, to_dict
 from ontogeny.base.errors import InputError
 from ontogeny.base.identity import artifact_id, canonical, code_digest
+from ontogeny.plan.shape import Shape
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,15 @@ def test_execution_fields_are_not_identity() -> None:
 
 
 def test_overrides_reach_nested_fields_and_read_their_types() -> None:
-    config = override(Outer(), "inner.width", "5")
-    config = override(config, "rate", "3e-3")
-    config = override(config, "name", "12")
-    config = override(config, "parts", "p,q")
-    config = override(config, "mix", '{"english": 1}')
-    config = override(config, "mix.code", "0.5")
+    config = override(
+        Outer(),
+        ("inner.width", "5"),
+        ("rate", "3e-3"),
+        ("name", "12"),
+        ("parts", "p,q"),
+        ("mix", '{"english": 1}'),
+    )
+    config = override(config, ("mix.code", "0.5"))
     assert config == Outer(3e-3, "12", ("p", "q"), {"english": 1.0, "code": 0.5}, Inner(5))
 
 
@@ -57,15 +61,22 @@ def test_overrides_reach_nested_fields_and_read_their_types() -> None:
         ("rate", "fast", "Outer.rate"),
         ("inner.wdth", "1", "no field 'wdth' in Inner; did you mean 'width'"),
         ("rate.x", "1", "field 'rate' has no parts"),
-        ("inner.width", "1.5", "Inner.width"),
+        ("inner.width", "1.5", "Outer.inner.width"),
         ("rate", "NaN", "Outer.rate is nan; give a finite number"),
         ("mix.code", "Infinity", "Outer.mix.code is inf"),
     ],
 )
 def test_a_wrong_override_is_one_line(path: str, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message.replace(".", r"\.")) as caught:
-        override(Outer(), path, text)
+        override(Outer(), (path, text))
     assert "\n" not in str(caught.value)
+
+
+def test_values_that_belong_together_are_checked_together() -> None:
+    shape = Shape(512, 32, 2, 4, 4, 8, 64, 32)
+    assert override(shape, ("heads", "2"), ("kv_heads", "2")).heads == 2
+    with pytest.raises(InputError, match="no multiple"):
+        override(shape, ("heads", "2"))
 
 
 def test_the_id_changes_with_each_part_of_the_request() -> None:

@@ -34,7 +34,8 @@ def observed(store: Path) -> dict[str, dict[str, Any]]:
     """Version and result of every stage in `store`."""
     results: dict[str, dict[str, Any]] = {}
     corpus, record = made_by(store, "prepare")
-    rows = [pq.read_table(corpus / f"{name}.parquet").to_pylist() for name in ("train", "heldout")]
+    tables = [pq.read_table(corpus / f"{name}.parquet") for name in ("train", "heldout")]
+    rows = [table.select(["domain", "text"]).to_pylist() for table in tables]
     results["prepare"] = {"version": record["version"], "exact": digest(json.dumps(rows).encode())}
     tokenizer, record = made_by(store, "train_tokenizer")
     content = [path.read_bytes() for path in sorted(tokenizer.iterdir()) if path.suffix != ".json"]
