@@ -11,7 +11,14 @@ from typing import Any
 from ontogeny import bridge
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.config import to_dict
-from ontogeny.base.errors import COMMAND_LINE, InputError, NoSpace, OntogenyError, Stopped
+from ontogeny.base.errors import (
+    COMMAND_LINE,
+    InputError,
+    NoSpace,
+    OntogenyError,
+    Stopped,
+    printable,
+)
 from ontogeny.base.events import Events, JsonLines, Sink
 from ontogeny.base.stop import StopRequest
 from ontogeny.base.store import Store
@@ -160,6 +167,6 @@ def _numbers(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 def _print_end(made: list[Artifact], store: Store, seconds: float) -> None:
     for artifact in made:
         for text in artifact.record.summary:
-            print(f"{artifact.name:<12} {text}")
+            print(printable(f"{artifact.name:<12} {text}"))
     print(f"artifacts in {store.root}; look at them with `ontogeny show --store {store.root}`")
     print(f"{seconds:.1f} s, peak memory {peak_memory_bytes() / 1e9:.2f} GB")

@@ -69,7 +69,7 @@ def _about(store: Store, artifact: Artifact) -> list[str]:
         f"  cost     {record.cost['seconds']:.1f} s, {record.cost['tokens']:,.0f} tokens, "
         f"{record.cost['flops']:.3g} FLOPs, {size / 1e6:.1f} MB on disk",
         "came from",
-        *_lineage(store, artifact, 1),
+        *_lineage(store, artifact, 1, set()),
         "measured",
         *(f"  {name} = {_number(value)}" for name, value in sorted(record.metrics.items())),
         "config",
@@ -80,7 +80,8 @@ def _about(store: Store, artifact: Artifact) -> list[str]:
     return lines
 
 
-def _lineage(store: Store, artifact: Artifact, depth: int) -> list[str]:
+def _lineage(store: Store, artifact: Artifact, depth: int, told: set[str]) -> list[str]:
+    """The ancestors, each below what was made from it; what stands behind one is told once."""
     if not artifact.record.parents:
         return ["  " * depth + "nothing but its config"] if depth == 1 else []
     lines = []
@@ -89,8 +90,11 @@ def _lineage(store: Store, artifact: Artifact, depth: int) -> list[str]:
             lines.append("  " * depth + f"{parent_id} (no longer in the store)")
             continue
         parent = store.get(parent_id)
-        lines.append("  " * depth + f"{parent.name} {parent.id} ({parent.record.kind})")
-        lines += _lineage(store, parent, depth + 1)
+        again = parent_id in told and bool(parent.record.parents)
+        told.add(parent_id)
+        lines.append("  " * depth + f"{parent.name} {parent.id}{' (as above)' if again else ''}")
+        if not again:
+            lines += _lineage(store, parent, depth + 1, told)
     return lines
 
 

@@ -86,6 +86,7 @@ def test_restoring_goes_on_as_if_nothing_had_happened() -> None:
         assert [flat(batches) for batches in source] == [flat(batches) for batches in other]
 
 
+@pytest.mark.interrupt
 def test_leaving_out_any_part_of_the_state_changes_what_comes() -> None:
     source = steps()
     for _ in range(7):

@@ -121,6 +121,7 @@ def interrupted(directory: Path, step: int) -> Checkpoints:
     return checkpoints
 
 
+@pytest.mark.interrupt
 @pytest.mark.parametrize("step", range(1, STEPS + 1))
 def test_resuming_at_any_step_equals_no_interruption(step: int, tmp_path: Path) -> None:
     checkpoints, training = interrupted(tmp_path, step), new_training()
@@ -167,6 +168,7 @@ def forget(part: str) -> Callable[[Training], None]:
     return forgetful
 
 
+@pytest.mark.interrupt
 @pytest.mark.parametrize(
     "part",
     [

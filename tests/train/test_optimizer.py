@@ -152,3 +152,10 @@ def test_settings_that_make_no_sense_are_one_line(wrong: object) -> None:
     with pytest.raises(InputError) as caught:
         wrong()
     assert "\n" not in str(caught.value)
+
+
+def test_muon_counts_the_products_of_its_iterations() -> None:
+    tall, fused = torch.zeros(8, 4), torch.zeros(12, 4)
+    muon = Muon({"tall": tall, "fused": fused}, {"fused": (4, 8)}, 0.95, 0.0)
+    wide, square = 4 * 4 * 4 * 8 + 2 * 4**3, 4 * 4 * 4 * 4 + 2 * 4**3
+    assert muon.flops() == 5 * (2 * wide + square)
