@@ -1,4 +1,4 @@
-"""What became of a corpus, by domain and reason: a dict for report.json, lines for people.
+"""What became of a corpus, by domain and reason: the dict that becomes report.json.
 
 Knows only the two tables; counts no tokens, since no tokenizer exists yet at this point.
 """
@@ -67,22 +67,3 @@ def _reasons(removed: pa.Table) -> dict[str, dict[str, dict[str, int]]]:
         entry["documents"] += 1
         entry["bytes"] += size
     return reasons
-
-
-def report_lines(report: Report) -> list[str]:
-    """The report as a table of fixed width, one line a row, megabytes to two places."""
-    lines = [f"{'domain':<10} {'what':<30} {'documents':>10} {'MB':>10}"]
-    for domain, sections in report.items():
-        for section in ("kept", "removed"):
-            for name, counts in sections[section].items():
-                label = name if section == "kept" else f"removed: {name}"
-                megabytes = counts["bytes"] / 1e6
-                lines.append(
-                    f"{domain:<10} {label:<30} {counts['documents']:>10,} {megabytes:>10.2f}"
-                )
-        for name, counts in sections["changed"].items():
-            lines.append(
-                f"{domain:<10} {f'changed: {name}':<30} {counts['documents']:>10,} "
-                f"{counts['characters']:>5,} chars"
-            )
-    return lines
