@@ -30,7 +30,8 @@ LAW_FLOPS = 1e17
 SWEEP_FLOPS, SWEEP_TOKENS, SWEEP_WIDTH = 2.4e13, 1.4e6, 128
 SWEEP_RATIO, SWEEP_EXPONENT = 2.0, 0.18
 SWEEP_BATCH, SWEEP_LR = 2048, 0.005
-"""The best of our sweep on two cores (docs/log.md, 2026-11-21): tokens a parameter, batch, rate.
+"""Batch and rate: the best of our sweep on two cores (docs/log.md, 2026-11-21). The ratio of tokens
+to parameters keeps the sweep's width at twice its compute, the default budget; not compared there.
 The exponent reaches Chinchilla's 20 tokens a parameter at 1e19 FLOPs."""
 
 WIDTHS = (64, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024, 1536, 2048, 2560, 4096, 8192)
@@ -137,10 +138,10 @@ def best_shape(flops: float, unique_tokens: float = math.inf) -> Shape:
     """The member of the family for these FLOPs.
 
     From `LAW_FLOPS` on: the lowest data-constrained loss (Muennighoff et al. 2023,
-    arXiv:2305.16264). Published laws were fitted above that; on laptops they choose models so small
-    that our measurements contradict them (docs/log.md), so below it the best of our sweep is
-    carried along the square root of compute towards the law's tokens per parameter. Parameters
-    count the matrices a token is multiplied with, so small models pay for their vocabulary.
+    arXiv:2305.16264). Published laws were fitted above that, and below it would choose smaller
+    models than we have tried (docs/log.md); there the width of our sweep is carried along the
+    square root of compute towards the law's tokens per parameter. Parameters count the matrices
+    a token is multiplied with, so small models pay for their vocabulary.
     """
     shapes = [family(width) for width in WIDTHS]
     if flops < LAW_FLOPS:
