@@ -106,7 +106,7 @@ class Transformer(nn.Module):
         self.untied_head: nn.Parameter | None = None
         if not shape.tied:
             self.untied_head = nn.Parameter(torch.empty(shape.vocab_size, shape.hidden))
-        cos_PE, sin_PE = rope_tables(shape.head_dim, shape.rope_theta, shape.context)
+        cos_PE, sin_PE = rope_tables(shape.head_dim, shape.rope_theta, shape.context, shape.rope)
         self.register_buffer("cos_PE", cos_PE, persistent=False)
         self.register_buffer("sin_PE", sin_PE, persistent=False)
 

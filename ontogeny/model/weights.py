@@ -6,6 +6,7 @@ disk each has its own name, so `transformers.Qwen3ForCausalLM` loads the files w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor
 from ontogeny.base.errors import CorruptArtifact, InputError
 from ontogeny.model.tensor_file import read_tensors, write_tensors
 from ontogeny.model.transformer import Transformer
-from ontogeny.plan.shape import Shape
+from ontogeny.plan.shape import Rope, Shape
 
 
 def parts(shape: Shape) -> dict[str, list[tuple[str, int]]]:
@@ -98,12 +99,15 @@ def load_weights(model: Transformer, path: Path) -> None:
         target.copy_(found[name])
 
 
-def config_json(shape: Shape, specials: Mapping[str, int]) -> dict[str, Any]:
+def config_json(shape: Shape, specials: Mapping[str, int | list[int]]) -> dict[str, Any]:
     """The config.json of `Qwen3ForCausalLM`.
+
+    Positions scaled by ntk and abf are plain ones of a larger base, and are written so.
 
     Args:
         specials: ids under "bos_token_id", "eos_token_id", "pad_token_id"; absent ones are null.
     """
+    scaling = _rope_scaling(shape.rope)
     return {
         "architectures": ["Qwen3ForCausalLM"],
         "model_type": "qwen3",
@@ -115,8 +119,9 @@ def config_json(shape: Shape, specials: Mapping[str, int]) -> dict[str, Any]:
         "head_dim": shape.head_dim,
         "intermediate_size": shape.ff,
         "max_position_embeddings": shape.context,
-        "rope_theta": shape.rope_theta,  # read by transformers 4
-        "rope_parameters": {"rope_type": "default", "rope_theta": shape.rope_theta},  # by 5
+        "rope_theta": shape.rope_base,  # read, with rope_scaling, by transformers 4
+        "rope_scaling": scaling,
+        "rope_parameters": (scaling or {"rope_type": "default"}) | {"rope_theta": shape.rope_base},
         "rms_norm_eps": shape.norm_eps,
         "tie_word_embeddings": shape.tied,
         "hidden_act": "silu",
@@ -131,10 +136,11 @@ def config_json(shape: Shape, specials: Mapping[str, int]) -> dict[str, Any]:
 
 
 def shape_from_config(config: Mapping[str, Any], path: Path) -> Shape:
-    """The shape that `config_json` wrote to `path`.
+    """The shape that `config_json` wrote to `path`; ntk and abf come back as a larger base.
 
     Raises:
-        InputError: another architecture, or a field is missing or no number.
+        InputError: another architecture, rotary positions of another kind, or a field is missing
+            or no number.
     """
     if config.get("architectures") != ["Qwen3ForCausalLM"]:
         raise InputError(
@@ -142,7 +148,8 @@ def shape_from_config(config: Mapping[str, Any], path: Path) -> Shape:
             file=path,
         )
     try:
-        rope = config.get("rope_parameters") or config
+        context = int(config["max_position_embeddings"])
+        rope = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
         return Shape(
             vocab_size=int(config["vocab_size"]),
             hidden=int(config["hidden_size"]),
@@ -151,10 +158,49 @@ def shape_from_config(config: Mapping[str, Any], path: Path) -> Shape:
             kv_heads=int(config["num_key_value_heads"]),
             head_dim=int(config["head_dim"]),
             ff=int(config["intermediate_size"]),
-            context=int(config["max_position_embeddings"]),
-            rope_theta=float(rope["rope_theta"]),
+            context=context,
+            rope_theta=float((rope if "rope_theta" in rope else config)["rope_theta"]),
             norm_eps=float(config["rms_norm_eps"]),
             tied=bool(config["tie_word_embeddings"]),
+            rope=_rope(rope, context, path),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"field {error} is missing or no number", file=path) from error
+
+
+def _rope_scaling(rope: Rope) -> dict[str, Any] | None:
+    """What transformers reads beside the base; None for plain positions of any base.
+
+    transformers 4 takes YaRN's factor from max_position_embeddings / original, which is ours
+    where the context is the whole reach.
+    """
+    if rope.method == "linear":
+        return {"rope_type": "linear", "factor": rope.factor}
+    if rope.method == "yarn":
+        return {
+            "rope_type": "yarn",
+            "factor": rope.factor,
+            "original_max_position_embeddings": rope.original_context,
+        }
+    return None
+
+
+_FIXED = {"beta_fast": 32, "beta_slow": 1, "truncate": True, "partial_rotary_factor": 1}
+
+
+def _rope(values: Mapping[str, Any], context: int, path: Path) -> Rope:
+    """The inverse of `_rope_scaling`; refuses what would give other tables than ours."""
+    kind = values.get("rope_type", values.get("type", "default"))
+    read = {"rope_type", "type", "rope_theta", "factor", "original_max_position_embeddings"}
+    for name in sorted(values.keys() - read):
+        if values[name] is not None and values[name] != _FIXED.get(name):
+            raise InputError(f"rotary positions with {name} {values[name]} are not read", file=path)
+    if kind == "default":
+        return Rope()
+    if kind == "linear":  # the file does not tell the original context
+        factor = float(values["factor"])
+        return Rope("linear", factor, math.ceil(round(context / max(factor, 1), 6)))
+    if kind == "yarn":
+        original = int(values["original_max_position_embeddings"])
+        return Rope("yarn", float(values["factor"]), original)
+    raise InputError(f"rope_type is {kind!r}; only default, linear and yarn are read", file=path)

@@ -5,9 +5,67 @@ Knows no weights and no tensors, so plans and `--help` can use it without torch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from ontogeny.base.errors import InputError
+
+RopeMethod = Literal["plain", "linear", "ntk", "abf", "yarn"]
+
+
+@dataclass(frozen=True)
+class Rope:
+    """How rotary positions are stretched so that a model reads further than it was trained.
+
+    Args:
+        method: "plain" (not at all), "linear" (positions / factor: Chen et al. 2023,
+            arXiv:2306.15595), "ntk" (base raised by the factor: Peng et al. 2023,
+            arXiv:2309.00071, section 3.1), "abf" (base set to `theta`: Xiong et al. 2023,
+            arXiv:2309.16039), "yarn" (slow channels only, and sharper attention:
+            Peng et al. 2023, sections 3.2 and 3.4).
+        factor: s, the new context over the old one.
+        original_context: tokens the positions reached before; linear and yarn need it.
+        theta: the raised base of abf, None for the others.
+
+    Raises:
+        InputError: when the numbers do not fit together.
+    """
+
+    method: RopeMethod = "plain"
+    factor: float = 1.0
+    original_context: int = 0
+    theta: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(RopeMethod):
+            known = ", ".join(get_args(RopeMethod))
+            raise InputError(f"rope.method is '{self.method}'; give one of {known}")
+        if not 1 <= self.factor < math.inf:
+            raise InputError(f"rope.factor is {self.factor}; give at least 1")
+        if self.method == "plain" and self.factor != 1:
+            raise InputError(
+                f"rope.factor is {self.factor} but plain positions are not scaled; "
+                "give 1, or another rope.method"
+            )
+        # fewer than 2 pi tokens: no channel can turn once, so yarn's ramp has no upper end
+        least = {"linear": 1, "yarn": 7}.get(self.method, 0)
+        if self.original_context < least:
+            raise InputError(
+                f"rope.original_context is {self.original_context}; give the context before the "
+                f"extension, at least {least} for {self.method}"
+            )
+        if (self.theta is not None) != (self.method == "abf"):
+            what = (
+                "give the raised base" if self.method == "abf" else "only abf reads it; remove it"
+            )
+            raise InputError(f"rope.theta is {self.theta}; {what}")
+
+    def base(self, theta: float, head_dim: int) -> float:
+        """The base of the angles for a model whose own is `theta`; ntk and abf raise it."""
+        if self.method == "ntk":
+            return theta * math.pow(self.factor, head_dim / (head_dim - 2))
+        return theta if self.theta is None else self.theta
 
 
 @dataclass(frozen=True)
@@ -29,6 +87,7 @@ class Shape:
     rope_theta: float = 10_000.0
     norm_eps: float = 1e-6
     tied: bool = True
+    rope: Rope = Rope()
 
     def __post_init__(self) -> None:
         sizes = ("vocab_size", "hidden", "layers", "heads", "kv_heads", "head_dim", "ff", "context")
@@ -44,6 +103,60 @@ class Shape:
             )
         if self.head_dim % 2:
             raise InputError(f"shape.head_dim is {self.head_dim}; RoPE needs an even number")
+        self._check_rope()
+
+    def _check_rope(self) -> None:
+        rope = self.rope
+        if not 1 < self.rope_theta < math.inf:
+            raise InputError(f"shape.rope_theta is {self.rope_theta}; give more than 1")
+        if rope.method == "ntk" and self.head_dim < 4:
+            raise InputError(f"shape.head_dim is {self.head_dim}; ntk needs at least 4")
+        if rope.theta is not None and not self.rope_theta <= rope.theta < math.inf:
+            raise InputError(
+                f"rope.theta is {rope.theta}; abf raises the base, give at least "
+                f"shape.rope_theta ({self.rope_theta})"
+            )
+        reach = rope.original_context * rope.factor
+        if rope.method in ("linear", "yarn") and self.context > reach:
+            raise InputError(
+                f"shape.context is {self.context} but {rope.method} reaches {reach:g} tokens "
+                f"({rope.original_context} x {rope.factor:g}); raise rope.factor"
+            )
+
+    @property
+    def rope_base(self) -> float:
+        """The base of the rotary angles after `rope` (only ntk and abf change `rope_theta`)."""
+        return self.rope.base(self.rope_theta, self.head_dim)
+
+    def extended(self, method: RopeMethod, factor: float, theta: float = 500_000.0) -> Shape:
+        """The same weights' shape with `context * factor` positions.
+
+        Extending again by the same method multiplies the factors and keeps the first original
+        context. "plain" gives longer tables of unscaled positions.
+
+        Args:
+            theta: the raised base, read by "abf" only; Xiong et al. use 500,000.
+
+        Raises:
+            InputError: the new context is no whole number, or another method came before.
+        """
+        old, context = self.rope, self.context * factor
+        if not (factor >= 1 and float(context).is_integer()):
+            raise InputError(
+                f"{self.context} tokens x {factor} is no longer context in whole tokens; "
+                "give a factor of at least 1 that makes one"
+            )
+        if old.method not in ("plain", method):
+            raise InputError(
+                f"positions are already scaled by {old.method}; extend by {old.method} again, or "
+                f"extend the shape before it by {method}"
+            )
+        rope = Rope()
+        if method != "plain":
+            start = old.original_context or self.context
+            raised = theta if method == "abf" else None
+            rope = Rope(method, float(old.factor * factor), start, raised)
+        return replace(self, context=int(context), rope=rope)
 
     @property
     def block_matmul_parameters(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import random
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 
 from ontogeny.base.errors import CorruptArtifact, InputError, NoSpace
 from ontogeny.model.initial import initialise
+from ontogeny.model.rope import rope_tables
 from ontogeny.model.tensor_file import read_tensors, write_tensors
 from ontogeny.model.transformer import Transformer
 from ontogeny.model.weights import (
@@ -26,7 +28,7 @@ from ontogeny.model.weights import (
     shape_from_config,
 )
 from ontogeny.objectives.batch import Batch
-from ontogeny.plan.shape import Shape
+from ontogeny.plan.shape import Rope, RopeMethod, Shape
 
 SHAPE = Shape(61, 32, 2, 4, 2, 8, 48, 24, rope_theta=5e4)
 
@@ -47,11 +49,22 @@ def entry(begin: int, end: int, dtype: Any = "F32", shape: Any = None) -> dict[s
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
 
+SHAPES = {
+    "tied": SHAPE,
+    "untied": dataclasses.replace(SHAPE, tied=False),
+    "linear": SHAPE.extended("linear", 4),
+    "ntk": SHAPE.extended("ntk", 4),
+    "abf": SHAPE.extended("abf", 4),
+    "yarn": SHAPE.extended("yarn", 4),
+    "part of yarn's reach": dataclasses.replace(SHAPE, context=72, rope=Rope("yarn", 4, 24)),
+}
+
+
 @pytest.mark.parity
-@pytest.mark.parametrize("tied", [True, False])
-def test_logits_equal_those_of_transformers(tmp_path: Path, tied: bool) -> None:
+@pytest.mark.parametrize("name", SHAPES)
+def test_logits_equal_those_of_transformers(tmp_path: Path, name: str) -> None:
     transformers = pytest.importorskip("transformers")
-    shape = Shape(61, 32, 2, 4, 2, 8, 48, 24, rope_theta=5e4, tied=tied)
+    shape = SHAPES[name]
     made = model(shape)
     with torch.no_grad():  # norms of 1 would hide a swapped pair
         for parameter in made.parameters():
@@ -61,12 +74,17 @@ def test_logits_equal_those_of_transformers(tmp_path: Path, tied: bool) -> None:
     config = config_json(shape, {"eos_token_id": 1})
     (tmp_path / "config.json").write_text(json.dumps(config))
     theirs = transformers.Qwen3ForCausalLM.from_pretrained(tmp_path).eval()
-    tokens = torch.randint(61, (3, 24), generator=torch.Generator().manual_seed(0))
+    size = (3, shape.context)
+    tokens = torch.randint(61, size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = theirs(tokens).logits
-    got = made.logits(Batch(tokens, tokens, torch.ones(3, 24)))
+    got = made.logits(Batch(tokens, tokens, torch.ones(size)))
     assert float((got - expected).abs().max()) < 1e-4
     assert sum(p.numel() for p in theirs.parameters()) == shape.parameters()
+    theirs.save_pretrained(tmp_path / "theirs")
+    path = tmp_path / "theirs" / "config.json"
+    again = shape_from_config(json.loads(path.read_text()), path)
+    assert again == shape_from_config(config, tmp_path / "config.json")
 
 
 def test_saving_and_loading_keeps_every_bit(tmp_path: Path) -> None:
@@ -105,6 +123,56 @@ def test_the_config_gives_back_its_shape(tmp_path: Path) -> None:
     del config["hidden_size"]
     with pytest.raises(InputError, match="hidden_size"):
         shape_from_config(config, tmp_path / "config.json")
+
+
+@pytest.mark.parametrize("method", ["linear", "ntk", "abf", "yarn"])
+@pytest.mark.parametrize("factor", [1, 4 / 3, 1.5, 4])
+def test_the_config_gives_back_equal_tables(method: RopeMethod, factor: float) -> None:
+    shape = SHAPE.extended(method, factor)
+    config = json.loads(json.dumps(config_json(shape, {})))
+    again = shape_from_config(config, Path("config.json"))
+    assert config["max_position_embeddings"] == again.context == shape.context
+    if method in ("linear", "yarn"):
+        assert again == shape
+    for ours, read in zip(tables(shape), tables(again), strict=True):
+        assert torch.equal(ours, read)
+
+
+def tables(shape: Shape) -> tuple[torch.Tensor, torch.Tensor]:
+    return rope_tables(shape.head_dim, shape.rope_theta, shape.context, shape.rope)
+
+
+def test_a_config_of_transformers_4_is_read() -> None:
+    shape = SHAPE.extended("yarn", 4)
+    for wanted in (SHAPE, shape):
+        config = config_json(wanted, {})
+        del config["rope_parameters"]
+        assert shape_from_config(config, Path("config.json")) == wanted
+    config["rope_scaling"]["type"] = config["rope_scaling"].pop("rope_type")
+    assert shape_from_config(config, Path("config.json")) == shape
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rope_type": "llama3"}, "'llama3'; only default, linear and yarn"),
+        ({"beta_fast": 16}, "beta_fast 16"),
+        ({"attention_factor": 1.0}, "attention_factor"),
+        ({"factor": "much"}, "no number"),
+        ({"factor": 0.5}, "rope.factor is 0.5; give at least 1"),
+        ({"rope_type": "linear", "factor": 0}, "rope.factor is 0.0; give at least 1"),
+    ],
+)
+def test_other_rotary_positions_are_refused(change: dict[str, Any], message: str) -> None:
+    config = config_json(SHAPE.extended("yarn", 4), {})
+    config["rope_parameters"] |= {"beta_fast": 32, "attention_factor": None}
+    assert shape_from_config(config, Path("config.json")).rope.method == "yarn"
+    config["rope_parameters"] |= change
+    with pytest.raises(InputError, match=message):
+        shape_from_config(config, Path("config.json"))
+    for broken in ("yarn", [1], 4):
+        with pytest.raises(InputError, match="no number"):
+            shape_from_config(config | {"rope_parameters": broken}, Path("config.json"))
 
 
 HUGE = 2**62
