@@ -6,7 +6,9 @@ for (a declared seam).
 
 from __future__ import annotations
 
+import functools
 import importlib
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -20,10 +22,11 @@ from ontogeny.environments.arithmetic import (
 )
 from ontogeny.environments.environment import Environment
 from ontogeny.environments.formats import FORMATS, formats
-from ontogeny.environments.recall import recall
+from ontogeny.environments.recall import needle, recall
+from ontogeny.environments.requests import requests
 from ontogeny.environments.strings import strings
 
-_ALL = (
+_GENERATED = (
     *(addition(digits) for digits in (1, 2, 3, 4)),
     *(subtraction(digits) for digits in (1, 2, 3)),
     *(multiplication(digits) for digits in (1, 2)),
@@ -37,22 +40,29 @@ _ALL = (
     *(strings(name, 5) for name in ("copy", "first", "last", "sort", "turn", "longest", "count")),
     *(formats(kind) for kind in FORMATS),
 )
+_REQUESTS = requests()
+_ALL: tuple[Environment, ...] = (*_GENERATED, *_REQUESTS)
 ENVIRONMENTS: Mapping[str, Environment] = MappingProxyType({each.name: each for each in _ALL})
 assert len(ENVIRONMENTS) == len(_ALL)
 
 
+@functools.cache
 def environment(name: str) -> Environment:
-    """The generated environment called `name`.
+    """The generated environment called `name`; `needle-N` is a haystack of N sentences.
 
     Raises:
         InputError: there is none.
     """
+    haystack = re.fullmatch(r"needle-([0-9]{1,5})", name)
+    if haystack is not None:
+        return needle(int(haystack[1]))
     if name not in ENVIRONMENTS:
-        raise InputError(f"no environment {name!r}; there are {', '.join(ENVIRONMENTS)}")
+        known = ", ".join((*ENVIRONMENTS, "needle-N"))
+        raise InputError(f"no environment {name!r}; there are {known}")
     return ENVIRONMENTS[name]
 
 
-COLLECTIONS = ("generated", "reasoning-gym")
+COLLECTIONS = ("generated", "requests", "reasoning-gym")
 
 
 def collection(name: str) -> Sequence[Environment]:
@@ -64,7 +74,9 @@ def collection(name: str) -> Sequence[Environment]:
     if name not in COLLECTIONS:
         raise InputError(f"no collection {name!r}; there are {', '.join(COLLECTIONS)}")
     if name == "generated":
-        return _ALL
+        return _GENERATED
+    if name == "requests":
+        return _REQUESTS
     gym = importlib.import_module("ontogeny.environments.gym")
     found: Sequence[Environment] = gym.gym_environments()
     return found

@@ -7,6 +7,7 @@ over a distance needs.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from ontogeny.base.errors import InputError
 from ontogeny.environments.environment import Generated, Problem
@@ -60,6 +61,15 @@ def recall(facts: int, filler: int = 0, updates: bool = False) -> Generated:
     name = f"recall-{facts}" + (f"-filler-{filler}" if filler else "")
     name += "-updates" if updates else ""
     return Generated(name, "recall", facts + filler, draw)
+
+
+def needle(sentences: int) -> Generated:
+    """One fact in a haystack of so many sentences: `recall(1, sentences)` under a name of its own.
+
+    The simplest form of "needle in a haystack" (Hsieh et al. 2024, arXiv:2404.06654, niah_single);
+    a sentence takes about seven tokens.
+    """
+    return replace(recall(1, sentences), name=f"needle-{sentences}")
 
 
 def _value(source: random.Random, form: str) -> str:
