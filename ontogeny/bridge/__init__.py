@@ -11,11 +11,18 @@ from typing import Any
 
 _HOME = {
     "calibrate": "ontogeny.bridge.calibration",
+    "common_context": "ontogeny.bridge.comparing",
     "context_of": "ontogeny.bridge.models",
+    "chats": "ontogeny.bridge.models",
+    "continue_training": "ontogeny.bridge.pretraining",
+    "prefer": "ontogeny.bridge.preference",
+    "reinforce": "ontogeny.bridge.reinforcement",
     "pretrain": "ontogeny.bridge.pretraining",
     "LocalPolicy": "ontogeny.bridge.local_policy",
     "load_model": "ontogeny.bridge.models",
+    "load_pair": "ontogeny.bridge.comparing",
     "load_policy": "ontogeny.bridge.models",
+    "shape_of": "ontogeny.bridge.models",
     "save_model": "ontogeny.bridge.models",
     "score_shard": "ontogeny.bridge.scoring",
 }

@@ -1,8 +1,11 @@
 """Token shards -> steps of packed batches; what a gradient stage reads.
 
-A document of n ids is the sequence [end, id_1 .. id_n, end]: the end-of-text token in front stands
-for "nothing before", the one behind is learnt. Rows are filled with documents one after the other;
-a document that does not fit goes on in the next row, without the context before the cut.
+A text of n ids is the sequence [end, id_1 .. id_n, end]: the end-of-text token in front stands
+for "nothing before", the one behind is learnt. Rows are filled with texts one after the other;
+a text that does not fit goes on in the next row, without the context before the cut.
+
+A conversation is the sequence of its own ids, of which only the weighted ones are learnt. A row
+takes conversations while they fit and is padded behind; none is ever cut.
 
 Everything follows from the seed and the number of steps taken, so the state is a few integers.
 """
@@ -11,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +26,15 @@ from ontogeny.corpus.shards import Shard
 from ontogeny.objectives.batch import Batch
 
 Ids = npt.NDArray[np.int64]
+
+
+class Row(NamedTuple):
+    """Inputs, targets and weights, each of shape (context,), and the documents' lengths."""
+
+    inputs: Ids
+    targets: Ids
+    weights: npt.NDArray[np.float32]
+    documents: list[int]
 
 
 @dataclass(frozen=True)
@@ -46,7 +58,11 @@ class Packing:
 
 @dataclass
 class Stream:
-    """Endless passes over the documents of one domain, in a new order each epoch."""
+    """Endless passes over the documents of one domain, in a new order each epoch.
+
+    Raises:
+        InputError: when the domain is empty, or a conversation is longer than a row.
+    """
 
     name: str
     shard: Shard
@@ -59,6 +75,12 @@ class Stream:
     def __post_init__(self) -> None:
         if not len(self.shard):
             raise InputError(f"domain '{self.name}' has no documents; leave it out of the mixture")
+        longest = int(np.diff(self.shard.starts).max())
+        if self.shard.weights is not None and longest > self.packing.context + 1:
+            raise InputError(
+                f"a conversation of domain '{self.name}' has {longest} tokens, a row "
+                f"{self.packing.context}; shorten it or train with a longer context"
+            )
         self._order = self._shuffled()
 
     def _shuffled(self) -> Ids:
@@ -74,8 +96,11 @@ class Stream:
         self.epoch, self.place, self.offset = state["epoch"], state["place"], state["offset"]
         self._order = self._shuffled()
 
-    def row(self) -> tuple[Ids, Ids, list[int]]:
-        """Inputs and targets, each of shape (context,), and the lengths of the documents in it."""
+    def row(self) -> Row:
+        """The next row."""
+        return self._text_row() if self.shard.weights is None else self._chat_row()
+
+    def _text_row(self) -> Row:
         inputs: list[Ids] = []
         targets: list[Ids] = []
         room = self.packing.context
@@ -88,7 +113,33 @@ class Stream:
             self.offset = stop
             if stop == len(ids) + 1:
                 self._next_document()
-        return np.concatenate(inputs), np.concatenate(targets), [len(part) for part in inputs]
+        weights = np.ones(self.packing.context, np.float32)
+        lengths = [len(part) for part in inputs]
+        return Row(np.concatenate(inputs), np.concatenate(targets), weights, lengths)
+
+    def _chat_row(self) -> Row:
+        width = self.packing.context
+        row = Row(
+            np.full(width, self.packing.end_of_text, np.int64),
+            np.full(width, self.packing.end_of_text, np.int64),
+            np.zeros(width, np.float32),
+            [],
+        )
+        filled = 0
+        while True:
+            index = int(self._order[self.place])
+            ids = self.shard.document(index)
+            stop = filled + len(ids) - 1
+            if stop > width:
+                break
+            row.inputs[filled:stop], row.targets[filled:stop] = ids[:-1], ids[1:]
+            row.weights[filled:stop] = self.shard.document_weights(index)[1:]
+            row.documents.append(stop - filled)
+            filled = stop
+            self._next_document()
+        if filled < width:
+            row.documents.append(width - filled)
+        return row
 
     def _between(self, ids: npt.NDArray[Any], first: int, stop: int) -> Ids:
         """`ids[first:stop]` with the end-of-text token standing at -1 and at len(ids)."""
@@ -175,8 +226,8 @@ class PackedSteps:
             stream.restore(state["streams"][name])
 
 
-def _batch(rows: list[tuple[Ids, Ids, list[int]]], name: str) -> Batch:
-    tokens_BT = torch.from_numpy(np.stack([inputs for inputs, _, _ in rows]))
-    targets_BT = torch.from_numpy(np.stack([targets for _, targets, _ in rows]))
-    weights_BT = torch.ones(tokens_BT.shape, dtype=torch.float32)
-    return Batch(tokens_BT, targets_BT, weights_BT, [lengths for _, _, lengths in rows], name)
+def _batch(rows: list[Row], name: str) -> Batch:
+    tokens_BT, targets_BT, weights_BT = (
+        torch.from_numpy(np.stack([row[part] for row in rows])) for part in range(3)
+    )
+    return Batch(tokens_BT, targets_BT, weights_BT, [row.documents for row in rows], name)

@@ -53,8 +53,9 @@ def fit(
     objective: Objective,
     steps: Steps,
     config: Optimization,
+    count: int,
 ) -> tuple[Counters, Speed | None]:
-    """Trains `model` in place, from the last checkpoint of `work` where there is one.
+    """Trains `model` in place for `count` steps, from the last checkpoint where there is one.
 
     The speed is None when no step was left to make.
 
@@ -69,7 +70,7 @@ def fit(
         weight_decay=config.weight_decay,
         clip=config.clip,
     )
-    schedule = WSD(config.steps, round(config.steps * config.warmup), config.decay)
+    schedule = WSD(count, round(count * config.warmup), config.decay)
     optimizer = Optimizer(model, settings, schedule)
     torch.manual_seed(work.named_seed("global"))
     training = Training(model, optimizer, steps, Counters())
@@ -84,7 +85,7 @@ def fit(
             saved=work.keep_clock,
         )
         peak = matmul_peak(model.device)
-        progress = _Progress(work, config.steps)
+        progress = _Progress(work, count)
         train(model, objective, steps, optimizer, [progress, saver], training.counters)
     if not progress.seconds:
         return training.counters, None
@@ -139,4 +140,5 @@ class _Progress:
             loss=self.loss,
             lr=report.learning_rate,
             tokens=report.step * report.tokens,
+            **report.metrics,
         )

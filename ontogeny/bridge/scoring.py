@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +17,14 @@ from ontogeny.objectives.batch import Batch
 from ontogeny.objectives.loss import Needs
 from ontogeny.run.work import Work
 
-ROWS = 32
+Sequences = list[npt.NDArray[np.int64]]
+TOKENS = 8192
+"""Tokens of one forward pass."""
 
 
 def score_shard(
-    artifact: Artifact, shard: Shard, work: Work
-) -> tuple[npt.NDArray[np.float64], float]:
+    artifact: Artifact, shard: Shard, work: Work, window: int = 0, most_tokens: int = 0
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], float]:
     """`score_documents` with the model in `artifact`; also the FLOPs it took."""
     model, tokenizer = load_model(artifact)
     windows = 0
@@ -31,46 +34,63 @@ def score_shard(
         windows = total
         work.progress(done, total, "windows")
 
-    nats_D = score_documents(model, shard, tokenizer.end_of_text, progress)
-    context = model.shape.context
-    return nats_D, windows * context * model.shape.forward_flops_per_token()
+    nats_D, tokens_D = score_documents(
+        model, shard, tokenizer.end_of_text, window, most_tokens, progress
+    )
+    context = window or model.shape.context
+    return nats_D, tokens_D, windows * context * model.shape.forward_flops_per_token(context)
 
 
 def score_documents(
     model: Transformer,
     shard: Shard,
     end_of_text: int,
+    window: int = 0,
+    most_tokens: int = 0,
     progress: Callable[[int, int], None] = lambda *_: None,
-) -> npt.NDArray[np.float64]:
-    """nats_D: the negative log-likelihood of each whole document, its end included.
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """nats_D, the negative log-likelihood of each document, and tokens_D that were counted.
 
-    Windows of the model's context slide by half of it and count only tokens not counted before,
-    so every token but those near a document's beginning is seen with at least half a context.
+    Windows slide by half of themselves and count only tokens not counted before, so every token
+    but those near a document's beginning is seen with at least half a window before it.
 
     Args:
         model: in evaluation mode.
         shard: the documents.
         end_of_text: stands before each document and is its last target.
+        window: tokens seen at once, at most the model's context; 0 is the context.
+        most_tokens: count only so many tokens of each document, from its beginning; 0 is all,
+            its end included.
         progress: called with (windows done, windows in all).
     """
+    context = window or model.shape.context
+    assert context <= model.shape.context, (context, model.shape.context)
+    sequences = [_sequence(shard.document(d), end_of_text, most_tokens) for d in range(len(shard))]
     windows = [
         (index, first)
-        for index in range(len(shard))
-        for first in _window_starts(len(shard.document(index)) + 1, model.shape.context)
+        for index, sequence in enumerate(sequences)
+        for first in _window_starts(len(sequence) - 1, context)
     ]
     # Windows of like length share a batch, so that little of it is padding.
-    windows.sort(key=lambda window: _width(shard, window, model.shape.context))
+    windows.sort(key=lambda each: _width(sequences, each, context))
     nats_D = np.zeros(len(shard))
+    rows = max(1, TOKENS // context)
     with torch.inference_mode():
-        for start in range(0, len(windows), ROWS):
-            group = windows[start : start + ROWS]
-            batch = _batch(shard, group, model.shape.context, end_of_text)
+        for start in range(0, len(windows), rows):
+            group = windows[start : start + rows]
+            batch = _batch(sequences, group, context, end_of_text)
             outputs = model(batch, Needs(weighted_log_prob=True))
             assert outputs.log_probs_BT is not None
             sums_B = -outputs.log_probs_BT.double().sum(1)
             np.add.at(nats_D, [index for index, _ in group], sums_B.cpu().numpy())
             progress(start + len(group), len(windows))
-    return nats_D
+    return nats_D, np.array([len(sequence) - 1 for sequence in sequences], np.int64)
+
+
+def _sequence(ids: npt.NDArray[Any], end_of_text: int, most_tokens: int) -> npt.NDArray[np.int64]:
+    """The ids to read and to predict: the last one is predicted only."""
+    whole = np.concatenate([[end_of_text], ids, [end_of_text]]).astype(np.int64)
+    return whole[: most_tokens + 1] if most_tokens else whole
 
 
 def _window_starts(targets: int, context: int) -> range:
@@ -79,20 +99,21 @@ def _window_starts(targets: int, context: int) -> range:
     return range(0, max(1, targets - context + half), half)
 
 
-def _width(shard: Shard, window: tuple[int, int], context: int) -> int:
+def _width(sequences: Sequences, window: tuple[int, int], context: int) -> int:
     index, first = window
-    return min(context, len(shard.document(index)) + 1 - first)
+    return min(context, len(sequences[index]) - 1 - first)
 
 
-def _batch(shard: Shard, windows: list[tuple[int, int]], context: int, end_of_text: int) -> Batch:
-    width = max(_width(shard, window, context) for window in windows)
+def _batch(
+    sequences: Sequences, windows: list[tuple[int, int]], context: int, end_of_text: int
+) -> Batch:
+    width = max(_width(sequences, window, context) for window in windows)
     tokens_BT = np.full((len(windows), width), end_of_text, np.int64)
     targets_BT = np.full((len(windows), width), end_of_text, np.int64)
     weights_BT = np.zeros((len(windows), width), np.float32)
     for row, (index, first) in enumerate(windows):
-        ids = shard.document(index)
-        here = _width(shard, (index, first), context)
-        sequence = np.concatenate([[end_of_text], ids, [end_of_text]])[first : first + here + 1]
+        here = _width(sequences, (index, first), context)
+        sequence = sequences[index][first : first + here + 1]
         tokens_BT[row, :here], targets_BT[row, :here] = sequence[:-1], sequence[1:]
         counted = 0 if first == 0 else context - max(1, context // 2)
         weights_BT[row, counted:here] = 1.0

@@ -134,6 +134,20 @@ def show(
 
 
 @app.command()
+def report(
+    recipe: Annotated[
+        str | None, typer.Option(help="The recipe whose last run is told; the newest without.")
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the last run's report again: the table of effects, and one HTML file."""
+    from ontogeny.cli import report_command
+
+    report_command.report(recipe, store, as_json=as_json)
+
+
+@app.command()
 def chat(
     artifact: Annotated[str, typer.Argument(help="A model: its name or id.")],
     prompt: Annotated[
@@ -150,12 +164,18 @@ def chat(
     """Talk to a model; one that has not learnt to chat continues your text."""
     from ontogeny.cli import chat_command
 
-    chat_command.chat(
-        artifact,
-        store,
-        prompt=prompt,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        seed=seed,
-        as_json=as_json,
-    )
+    manner = chat_command.Manner(max_tokens, temperature, seed, as_json)
+    chat_command.chat(artifact, store, prompt=prompt, manner=manner)
+
+
+@app.command()
+def compare(
+    before: Annotated[str, typer.Argument(help="A model: its name or id.")],
+    after: Annotated[str, typer.Argument(help="A later model of the same corpus.")],
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> int:
+    """Compare two models: damage and gain, divergence, change of the weights by layer."""
+    from ontogeny.cli import compare_command
+
+    return compare_command.compare(before, after, store, as_json=as_json)

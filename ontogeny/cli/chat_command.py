@@ -1,4 +1,4 @@
-"""`ontogeny chat`: a person writes, the model goes on; a base model continues the text."""
+"""`ontogeny chat`: a person writes, the model answers; a base model continues the text."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from ontogeny import bridge
@@ -15,20 +16,26 @@ from ontogeny.base.errors import InputError, printable
 from ontogeny.base.seeds import named_seed
 from ontogeny.base.store import Store
 from ontogeny.rollout.policy import Completion, Policy, Request
+from ontogeny.text.message import Message
+from ontogeny.text.template import extend
 from ontogeny.text.tokenizer import Tokenizer
 
 
-def chat(
-    reference: str,
-    root: Path,
-    *,
-    prompt: str | None,
-    max_tokens: int,
-    temperature: float,
-    seed: int,
-    as_json: bool,
-) -> None:
+@dataclass(frozen=True)
+class Manner:
+    """How answers are drawn: most tokens, temperature, the root of the draws, JSON or text."""
+
+    max_tokens: int
+    temperature: float
+    seed: int
+    as_json: bool
+
+
+def chat(reference: str, root: Path, *, prompt: str | None, manner: Manner) -> None:
     """Answers one prompt, or each line of standard input until its end.
+
+    A model that has learnt to answer hears the turns before, too, as long as they fit its context;
+    any other continues the text of each line by itself.
 
     Raises:
         InputError: when there is no such model, or a prompt does not fit its context.
@@ -36,32 +43,80 @@ def chat(
     artifact = Store.open(root).resolve(reference)
     policy, tokenizer = bridge.load_policy(artifact, slots=1)
     context = bridge.context_of(policy)
-    if prompt is None and sys.stdin.isatty() and not as_json:
-        print(
-            f"{artifact.name} continues what you write (context {context} tokens); end with Ctrl-D"
-        )
+    answers = bridge.chats(artifact)
+    if prompt is None and sys.stdin.isatty() and not manner.as_json:
+        what = "answers" if answers else "continues"
+        print(f"{artifact.name} {what} what you write (context {context} tokens); end with Ctrl-D")
+    talk = Talk(tokenizer, context) if answers else Continue(tokenizer, context)
+    texts = [prompt] if prompt is not None else _lines(manner.as_json)
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends a chat like Ctrl-D
-        _converse(policy, tokenizer, prompt, max_tokens, temperature, seed, context, as_json)
+        for number, text in enumerate(texts):
+            request = Request(
+                prompt=talk.heard(text),
+                max_tokens=manner.max_tokens,
+                temperature=manner.temperature,
+                top_p=0.95,
+                stop=talk.stop,
+                seed=named_seed(manner.seed, "chat", number),
+            )
+            completion = _answer(policy, tokenizer, request, stream=not manner.as_json)
+            talk.said(completion.ids)
+            if manner.as_json:
+                ids = completion.ids[:-1] if completion.finish == "stop" else completion.ids
+                answer = tokenizer.decode(ids)
+                print(json.dumps({"prompt": text, "answer": answer, "finish": completion.finish}))
 
 
-def _converse(
-    policy: Policy,
-    tokenizer: Tokenizer,
-    prompt: str | None,
-    max_tokens: int,
-    temperature: float,
-    seed: int,
-    context: int,
-    as_json: bool,
-) -> None:
-    for number, text in enumerate([prompt] if prompt is not None else _lines(as_json)):
-        request = _request(
-            tokenizer, text, max_tokens, temperature, named_seed(seed, "chat", number), context
-        )
-        completion = _answer(policy, tokenizer, request, stream=not as_json)
-        if as_json:
-            answer = tokenizer.decode(completion.ids)
-            print(json.dumps({"prompt": text, "answer": answer, "finish": completion.finish}))
+class Continue:
+    """Each text by itself, continued."""
+
+    def __init__(self, tokenizer: Tokenizer, context: int) -> None:
+        self.tokenizer, self.context = tokenizer, context
+        self.stop: tuple[int, ...] = (tokenizer.end_of_text,)
+
+    def heard(self, text: str) -> tuple[int, ...]:
+        """The ids to continue.
+
+        Raises:
+            InputError: when the text does not fit the context.
+        """
+        return self._fitting((self.tokenizer.end_of_text, *map(int, self.tokenizer.encode(text))))
+
+    def said(self, ids: tuple[int, ...]) -> None:
+        """Nothing is remembered."""
+
+    def _fitting(self, ids: tuple[int, ...]) -> tuple[int, ...]:
+        if len(ids) >= self.context:
+            raise InputError(
+                f"the prompt is {len(ids)} tokens, the model's context {self.context}; shorten it"
+            )
+        return ids
+
+
+class Talk(Continue):
+    """Turns of user and assistant; what was sampled stays as it was sampled.
+
+    Turns that no longer fit the context with room for an answer are forgotten, all at once.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, context: int) -> None:
+        super().__init__(tokenizer, context)
+        self.stop = (tokenizer.end_of_turn, tokenizer.end_of_text)
+        self.ids: list[int] = []
+
+    def heard(self, text: str) -> tuple[int, ...]:
+        """The conversation with a new turn, ready for the answer."""
+        turn = [Message("user", text)]
+        ids = extend(self.ids, turn, self.tokenizer)
+        if self.ids and len(ids) > self.context * 3 // 4:
+            print("(the conversation has filled the context and begins anew)", file=sys.stderr)
+            ids = extend([], turn, self.tokenizer)
+        self.ids = ids
+        return self._fitting(tuple(ids))
+
+    def said(self, ids: tuple[int, ...]) -> None:
+        """The answer belongs to the conversation."""
+        self.ids += ids
 
 
 def _lines(as_json: bool) -> Iterator[str]:
@@ -77,29 +132,13 @@ def _lines(as_json: bool) -> Iterator[str]:
             yield line.rstrip("\n")
 
 
-def _request(
-    tokenizer: Tokenizer, text: str, max_tokens: int, temperature: float, seed: int, context: int
-) -> Request:
-    ids = (tokenizer.end_of_text, *tokenizer.encode(text))
-    if len(ids) >= context:
-        raise InputError(
-            f"the prompt is {len(ids)} tokens, the model's context {context}; shorten it"
-        )
-    return Request(
-        prompt=ids,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        top_p=0.95,
-        stop=(tokenizer.end_of_text,),
-        seed=seed,
-    )
-
-
 def _answer(policy: Policy, tokenizer: Tokenizer, request: Request, *, stream: bool) -> Completion:
     """Samples; streamed text is printed as soon as its bytes are whole characters."""
     pending: list[int] = []
 
     def show(token: int, _log_prob: float) -> None:
+        if token in request.stop:
+            return
         pending.append(token)
         text = tokenizer.decode(pending)
         if not text.endswith("\N{REPLACEMENT CHARACTER}"):

@@ -10,7 +10,7 @@ from typing import Any
 
 from ontogeny import bridge
 from ontogeny.base.artifact import Artifact
-from ontogeny.base.config import to_dict
+from ontogeny.base.config import from_dict, to_dict
 from ontogeny.base.errors import (
     COMMAND_LINE,
     InputError,
@@ -20,15 +20,20 @@ from ontogeny.base.errors import (
     printable,
 )
 from ontogeny.base.events import Events, JsonLines, Sink
+from ontogeny.base.files import read_json
 from ontogeny.base.stop import StopRequest
 from ontogeny.base.store import Store
 from ontogeny.cli.arguments import position
 from ontogeny.cli.console import Console
+from ontogeny.evaluate.claims import Claim
 from ontogeny.plan.plan import Plan
+from ontogeny.report.life import Life, Named, write_life
+from ontogeny.report.table import effects_table
+from ontogeny.report.write import JSON, write_report
 from ontogeny.run.pinned import pinned_plan
 from ontogeny.run.recipe import Recipe, load
 from ontogeny.run.request import Request, Setting
-from ontogeny.run.run import Run, peak_memory_bytes, trace
+from ontogeny.run.run import Run, Span, peak_memory_bytes, trace
 
 
 @dataclass(frozen=True)
@@ -81,12 +86,12 @@ def run(options: Options) -> int:
             _print_plan(console, store, recipe, plan, requests, options.dry)
             if options.dry:
                 return 0
-            runner = Run(
-                store, plan, options.seed, events, stop, settings, options.begin, options.until
-            )
+            span = Span(options.begin, options.until)
+            runner = Run(store, plan, options.seed, events, stop, settings, span)
             events.log("run", recipe=recipe.name, budget=plan.budget, seed=options.seed)
             made = runner.play(recipe)
-            _print_end(made, store, time.monotonic() - began)
+            page = _report(store, recipe, runner)
+            _print_end(made, store, time.monotonic() - began, page)
         except OntogenyError as error:
             with contextlib.suppress(NoSpace):  # the first error is the one to tell
                 kind = "stopped" if isinstance(error, Stopped) else "failed"
@@ -164,9 +169,36 @@ def _numbers(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     return rows
 
 
-def _print_end(made: list[Artifact], store: Store, seconds: float) -> None:
-    for artifact in made:
+def _report(store: Store, recipe: Recipe, runner: Run) -> tuple[list[str], Path]:
+    """The table of effects and the path of the page, both written into the store."""
+    life = Life(
+        recipe=recipe.name,
+        budget=runner.budget.budget,
+        seed=runner.seed,
+        artifacts=tuple(Named(name, artifact.id) for name, artifact in runner.made),
+        claims=tuple(from_dict(Claim, each) for each in runner.claims),
+    )
+    write_life(store, life)
+    page = write_report(store, life)
+    return effects_table(read_json(page.with_name(JSON))), page
+
+
+def _print_end(
+    made: list[tuple[str, Artifact]],
+    store: Store,
+    seconds: float,
+    report: tuple[list[str], Path],
+) -> None:
+    shown: set[str] = set()
+    for name, artifact in made:
+        if artifact.record.kind == "effect" or artifact.id in shown:
+            continue
+        shown.add(artifact.id)
         for text in artifact.record.summary:
-            print(printable(f"{artifact.name:<12} {text}"))
+            print(printable(f"{name:<14} {text}"))
+    table, page = report
+    for line in table:
+        print(line)
+    print(f"report: {page} (open it in a browser)")
     print(f"artifacts in {store.root}; look at them with `ontogeny show --store {store.root}`")
     print(f"{seconds:.1f} s, peak memory {peak_memory_bytes() / 1e9:.2f} GB")

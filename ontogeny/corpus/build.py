@@ -37,10 +37,9 @@ FINDERS: Mapping[str, tuple[Finder, ...]] = {"english": IN_PROSE, "code": IN_COD
 
 
 class Corpus(NamedTuple):
-    """Documents to train on, documents held out, what was removed and why, and the counts."""
+    """Documents by split (train, heldout, validation where asked for), removals, the counts."""
 
-    train: pa.Table
-    heldout: pa.Table
+    sides: Mapping[str, pa.Table]
     removed: pa.Table
     report: Report
 
@@ -73,6 +72,7 @@ def build(
     removed: pa.Table | None = None,
     *,
     heldout_share: Mapping[str, float],
+    validation_share: Mapping[str, float] | None = None,
     exam: Sequence[Item] = (),
     seed: int = 0,
 ) -> Corpus:
@@ -83,6 +83,7 @@ def build(
         removed: what reading removed, to be counted along.
         heldout_share: by domain, the share of documents held out; a domain not named is all
             training text.
+        validation_share: by domain, the share of what is left held out for choosing settings.
         exam: items no training document may hold (`decontaminate`); held-out documents are
             looked for in the same way.
         seed: of the split.
@@ -91,7 +92,7 @@ def build(
         InputError: an unknown domain, or nothing left of one.
     """
     changes: dict[str, Mapping[str, Change]] = {}
-    train, heldout = [DOCUMENTS.empty_table()], [DOCUMENTS.empty_table()]
+    train, validation, heldout = ([DOCUMENTS.empty_table()] for _ in range(3))
     gone = [REMOVED.empty_table() if removed is None else removed]
     for domain in sorted(documents["domain"].unique().to_pylist()):
         table = documents.filter(pc.equal(documents["domain"], domain))
@@ -104,18 +105,26 @@ def build(
         if not table.num_rows:
             raise InputError(f"nothing of domain {domain!r} is left; see the removals' reasons")
         forbidden = list(exam)
-        if domain in heldout_share:
-            table, held = split(table, heldout_share[domain], seed)
-            heldout.append(held)
+        for purpose, shares, side in (
+            ("heldout", heldout_share, heldout),
+            ("validation", validation_share or {}, validation),
+        ):
+            if domain not in shares:
+                continue
+            table, held = split(table, shares[domain], seed, purpose)
+            side.append(held)
             # The split keeps overlapping documents together but for common phrases; a held-out
             # document that is mostly such phrases is caught here.
             forbidden += [Item(row.id, row.text) for row in rows(held)]
         table, out = remove_contaminated(table, forbidden)
         gone.append(out)
         train.append(table)
-    sides = pa.concat_tables(train), pa.concat_tables(heldout)
+    sides = {"train": pa.concat_tables(train)}
+    if validation_share:
+        sides["validation"] = pa.concat_tables(validation)
+    sides["heldout"] = pa.concat_tables(heldout)
     everything = pa.concat_tables(gone)
-    return Corpus(*sides, everything, make_report(*sides, everything, changes))
+    return Corpus(sides, everything, make_report(sides, everything, changes))
 
 
 def _steps(domain: str) -> tuple[Step, ...]:

@@ -1,4 +1,5 @@
-"""The files of a corpus artifact: train.parquet, heldout.parquet, removed.parquet, report.json.
+"""The files of a corpus artifact: train.parquet, heldout.parquet, perhaps validation.parquet,
+removed.parquet and report.json.
 
 Parquet without statistics of time or place: equal tables give equal bytes.
 """
@@ -13,7 +14,8 @@ import pyarrow.parquet as pq
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import CorruptArtifact
 
-SPLITS = ("train", "heldout")
+SPLITS = ("train", "validation", "heldout")
+"""Validation documents are for choosing settings, held-out ones for reporting."""
 
 
 def write_table(directory: Path, name: str, table: pa.Table) -> None:

@@ -16,8 +16,7 @@ Report = dict[str, dict[str, dict[str, dict[str, int]]]]
 
 
 def make_report(
-    train: pa.Table,
-    heldout: pa.Table,
+    sides: Mapping[str, pa.Table],
     removed: pa.Table,
     changes: Mapping[str, Mapping[str, Change]],
 ) -> Report:
@@ -27,11 +26,10 @@ def make_report(
     that were passed over unread count 0 bytes. Keys are sorted, so equal corpora give equal bytes.
     """
     domains: set[str] = set()
-    for table in (train, heldout, removed):
+    for table in (*sides.values(), removed):
         domains.update(table["domain"].unique().to_pylist())
     kept_sides = {
-        "train": _count(train, "domain", byte_lengths(train).tolist()),
-        "heldout": _count(heldout, "domain", byte_lengths(heldout).tolist()),
+        side: _count(table, "domain", byte_lengths(table).tolist()) for side, table in sides.items()
     }
     reasons = _reasons(removed)
     return {

@@ -3,13 +3,15 @@
     SPLIT/DOMAIN.ids.npy      unsigned, every document's ids one after the other
     SPLIT/DOMAIN.starts.npy   int64, shape (documents + 1,): where each document begins
     SPLIT/DOMAIN.bytes.npy    int64, shape (documents,): its UTF-8 bytes, for bits per byte
+    SPLIT/DOMAIN.weights.npy  uint8, as many as ids: 1 where a loss is taken; conversations only
 
-Knows no model. End-of-text tokens are not stored; the reader puts them between documents.
+Knows no model. End-of-text tokens are not stored; the reader puts them between texts.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ import pyarrow as pa
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import CorruptArtifact
 from ontogeny.corpus.table import byte_lengths
+from ontogeny.text.message import Conversation
+from ontogeny.text.template import render
 from ontogeny.text.tokenizer import Tokenizer
 
 PARTS = ("ids", "starts", "bytes")
@@ -32,6 +36,7 @@ class Shard:
     ids: npt.NDArray[np.unsignedinteger]
     starts: npt.NDArray[np.int64]
     bytes: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.bytes)
@@ -45,21 +50,46 @@ class Shard:
         """The ids of one document, shape (tokens,)."""
         return self.ids[self.starts[index] : self.starts[index + 1]]
 
+    def document_weights(self, index: int) -> npt.NDArray[np.uint8]:
+        """The weights of one conversation's ids, shape (tokens,)."""
+        assert self.weights is not None
+        return self.weights[self.starts[index] : self.starts[index + 1]]
+
 
 def encode(table: pa.Table, tokenizer: Tokenizer) -> Shard:
     """Every document of `table` as ids."""
     encoded = tokenizer.encode_batch(table["text"].to_pylist())
+    return _shard(encoded, byte_lengths(table), tokenizer.vocab_size)
+
+
+def encode_conversations(conversations: Sequence[Conversation], tokenizer: Tokenizer) -> Shard:
+    """Every conversation as rendered by the one template, with its loss weights.
+
+    Raises:
+        InputError: the tokenizer's template refuses a conversation.
+    """
+    rendered = [render(conversation, tokenizer) for conversation in conversations]
+    sizes = [sum(len(m.content.encode()) for m in each.messages) for each in conversations]
+    ids = [np.array(each.ids, np.uint32) for each in rendered]
+    shard = _shard(ids, np.array(sizes, np.int64), tokenizer.vocab_size)
+    weights = np.concatenate([np.array(each.weights, np.uint8) for each in rendered])
+    return replace(shard, weights=weights)
+
+
+def _shard(
+    encoded: Sequence[npt.NDArray[Any]], sizes: npt.NDArray[np.int64], vocab_size: int
+) -> Shard:
     lengths = np.array([len(ids) for ids in encoded], np.int64)
-    kind = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
+    kind = np.uint16 if vocab_size <= 1 << 16 else np.uint32
     flat: npt.NDArray[Any] = np.concatenate([np.zeros(0, np.uint32), *encoded]).astype(kind)
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    return Shard(flat, starts, byte_lengths(table))
+    return Shard(flat, starts, sizes)
 
 
 def write_shard(directory: Path, split: str, domain: str, shard: Shard) -> None:
-    """Writes the three arrays of a shard; the bytes depend on the content alone."""
+    """Writes the arrays of a shard; the bytes depend on the content alone."""
     (directory / split).mkdir(parents=True, exist_ok=True)
-    for part in PARTS:
+    for part in PARTS if shard.weights is None else (*PARTS, "weights"):
         _write_array(directory / split / f"{domain}.{part}.npy", getattr(shard, part))
 
 
@@ -88,7 +118,8 @@ def read_shard(artifact: Artifact, split: str, domain: str) -> Shard:
         CorruptArtifact: when an array is not what was written.
     """
     arrays: list[Any] = []
-    for part in PARTS:
+    weighted = f"{split}/{domain}.weights.npy" in artifact.record.files
+    for part in (*PARTS, "weights") if weighted else PARTS:
         path = artifact.file(f"{split}/{domain}.{part}.npy")
         try:
             arrays.append(np.load(path, mmap_mode="r", allow_pickle=False))

@@ -23,8 +23,8 @@ class Sides(NamedTuple):
     heldout: pa.Table
 
 
-def split(table: pa.Table, share: float, seed: int = 0) -> Sides:
-    """Hold out about `share` of the documents of one domain.
+def split(table: pa.Table, share: float, seed: int = 0, purpose: str = "heldout") -> Sides:
+    """Hold out about `share` of the documents of one domain for one `purpose`.
 
     A document's side follows from the sha256 of (seed, content) alone, of its overlap group
     (`overlap_groups`) from the smallest such hash in it. So no two documents with much text in
@@ -35,7 +35,7 @@ def split(table: pa.Table, share: float, seed: int = 0) -> Sides:
     """
     if not 0 < share < 1:
         raise InputError(f"held-out share is {share:g}; give a number between 0 and 1")
-    salt = f"heldout\0{seed}\0".encode()
+    salt = f"{purpose}\0{seed}\0".encode()
     draws = [
         int.from_bytes(hashlib.sha256(salt + content).digest()[:8], "big") / 2.0**64
         for content in content_hashes(table)

@@ -116,6 +116,33 @@ def paired_ratio_difference(
     return ratio((second - first).tolist(), denominators, name, seed)
 
 
+def recovered_share(
+    damaged: Sequence[float],
+    repaired: Sequence[float],
+    undamaged: Sequence[float],
+    name: str,
+    seed: int = 0,
+) -> Interval:
+    """sum(damaged - repaired) / sum(damaged - undamaged) with a bootstrap over the units.
+
+    Unlike in `ratio` the lower sum may be of either sign in a resample; such a resample has no
+    share and counts as the worst (nothing was lost there, so nothing can have come back).
+
+    Raises:
+        InputError: unlike lengths, or the units together lost nothing.
+    """
+    before, after, best = _checked(damaged), _checked(repaired), _checked(undamaged)
+    if not len(before) == len(after) == len(best):
+        raise InputError("a share won back needs the same units three times")
+    won, lost = before - after, before - best
+    if lost.sum() <= 0:
+        raise InputError(f"{name}: nothing was lost, so no share of it can be won back")
+    sums = _resampled_sums(np.stack([won, lost]), named_seed(seed, "bootstrap", name))
+    shares = np.where(sums[:, 1] > 0, sums[:, 0] / np.where(sums[:, 1] > 0, sums[:, 1], 1), -np.inf)
+    low, high = np.percentile(shares, [2.5, 97.5], method="closest_observation")
+    return Interval(float(won.sum() / lost.sum()), float(low), float(high), len(won))
+
+
 def _checked(values: Sequence[float]) -> F64:
     array = np.asarray(values, np.float64)
     if array.ndim != 1 or not len(array):

@@ -1,12 +1,13 @@
 """One micro-batch of tokens. Knows no model, no tokenizer and no file.
 
-Shape suffixes: B rows, T tokens of a row.
+Shape suffixes: B rows, T tokens of a row, S sequences (answers) in the rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -47,14 +48,73 @@ class Batch:
         """Tokens in the batch, weighted or not."""
         return self.tokens_BT.numel()
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> Self:
         """The same batch on `device`."""
         if self.tokens_BT.device == device:
             return self
-        return Batch(
-            self.tokens_BT.to(device, non_blocking=True),
-            self.targets_BT.to(device, non_blocking=True),
-            self.weights_BT.to(device, non_blocking=True),
-            self.documents,
-            self.name,
-        )
+        moved: dict[str, Any] = {
+            field.name: getattr(self, field.name).to(device, non_blocking=True)
+            for field in fields(self)
+            if isinstance(getattr(self, field.name), Tensor)
+        }
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers(Batch):
+    """Rows that hold whole answers, whose tokens are the weighted ones.
+
+    Args:
+        answer_BT: int64, which of the S answers a token belongs to; 0 where the weight is 0.
+        answers: S.
+    """
+
+    answer_BT: Tensor
+    answers: int
+
+    def sums(self, values_BT: Tensor) -> Tensor:
+        """values_S: the weighted sum of `values_BT` over the tokens of each answer."""
+        weighted = (values_BT * self.weights_BT).flatten()
+        return weighted.new_zeros(self.answers).index_add(0, self.answer_BT.flatten(), weighted)
+
+    def lengths(self) -> Tensor:
+        """lengths_S: weighted tokens of each answer."""
+        return self.sums(torch.ones_like(self.weights_BT))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs(Answers):
+    """Preference pairs: answer 2 p is the chosen one of pair p, answer 2 p + 1 the rejected one.
+
+    Args:
+        reference_S: log-prob of each answer under the frozen reference, summed, nats.
+    """
+
+    reference_S: Tensor
+
+    def __post_init__(self) -> None:
+        Batch.__post_init__(self)
+        assert self.answers == len(self.reference_S)
+        assert self.answers % 2 == 0, self.answers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollouts(Answers):
+    """Sampled answers with their credit.
+
+    Args:
+        advantage_S: of each answer; every token of it gets the same.
+        reward_S: as scored, for the log.
+        sampled_BT: log-prob of each token as it was sampled, nats, 0 where the weight is 0.
+        reference_BT: the same under a frozen reference, or None where no KL term is taken.
+    """
+
+    advantage_S: Tensor
+    reward_S: Tensor
+    sampled_BT: Tensor
+    reference_BT: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        Batch.__post_init__(self)
+        assert self.answers == len(self.advantage_S) == len(self.reward_S)
+        assert self.sampled_BT.shape == self.tokens_BT.shape

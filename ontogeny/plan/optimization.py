@@ -5,7 +5,9 @@ Knows no tensor, so a recipe can be traced without torch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 from ontogeny.base.config import execution
 from ontogeny.base.errors import InputError
@@ -18,16 +20,13 @@ class Optimization:
     Matrices learn by Muon, the rest by AdamW, under one peak learning rate, which
     for embedding, head and norms is multiplied by `embedding_lr`. The schedule is warmup, stable,
     decay; `warmup` and `decay` are shares of the steps. `weight_decay` acts on the
-    layers' matrices; the gradient's norm is clipped to `clip`. `tokens` counts every pass over the
-    data, `batch_tokens` those of one optimizer step. `micro_rows` rows pass the model at once;
-    `device` is auto, cpu, cuda or mps.
+    layers' matrices; the gradient's norm is clipped to `clip`. `micro_rows` rows pass the model at
+    once; `device` is auto, cpu, cuda or mps.
 
     Raises:
         InputError: when the numbers do not fit together.
     """
 
-    tokens: int
-    batch_tokens: int
     peak_lr: float
     embedding_lr: float = 8.0
     weight_decay: float = 0.1
@@ -39,11 +38,6 @@ class Optimization:
     device: str = execution("auto")
 
     def __post_init__(self) -> None:
-        if self.batch_tokens < 1 or self.tokens < self.batch_tokens:
-            raise InputError(
-                f"tokens ({self.tokens}) is less than one batch ({self.batch_tokens}); "
-                "raise the budget or lower batch_tokens"
-            )
         if not 0 < self.peak_lr < 1:
             raise InputError(f"peak_lr is {self.peak_lr}; give more than 0 and less than 1")
         if min(self.warmup, self.decay) < 0 or self.warmup + self.decay > 1:
@@ -56,7 +50,94 @@ class Optimization:
         if self.micro_rows < 1:
             raise InputError(f"micro_rows is {self.micro_rows}; give at least 1")
 
+
+@dataclass(frozen=True, kw_only=True)
+class OverTokens(Optimization):
+    """A stage that reads a stream: `tokens` in all (every pass counts), `batch_tokens` a step.
+
+    Raises:
+        InputError: when the numbers do not fit together.
+    """
+
+    tokens: int
+    batch_tokens: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_tokens < 1 or self.tokens < self.batch_tokens:
+            raise InputError(
+                f"tokens ({self.tokens}) is less than one batch ({self.batch_tokens}); "
+                "raise the budget or lower batch_tokens"
+            )
+
     @property
     def steps(self) -> int:
         """Optimizer steps in all."""
         return self.tokens // self.batch_tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverPairs(Optimization):
+    """A stage that reads preference pairs `epochs` times, `pairs_a_step` at once.
+
+    The losses and their numbers are those of `ontogeny.objectives.preference.DPO`.
+
+    Raises:
+        InputError: when the numbers do not fit together.
+    """
+
+    beta: float = 0.1
+    loss: Literal["sigmoid", "ipo"] = "sigmoid"
+    label_smoothing: float = 0.0
+    length_normalised: bool = False
+    nll: float = 0.0
+    pairs_a_step: int = 32
+    epochs: int = 1
+    weight_decay: float = 0.0
+    warmup: float = 0.1
+    decay: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.beta <= 0 or self.nll < 0 or not 0 <= self.label_smoothing < 0.5:
+            raise InputError("beta is above 0, nll 0 or more and label_smoothing below 0.5")
+        if self.pairs_a_step < 1 or self.epochs < 1:
+            raise InputError("pairs_a_step and epochs are at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverRollouts(Optimization):
+    """A stage that plays `steps` rounds: `group` answers to each of `prompts` tasks, one update.
+
+    `environments` are weights of the training tasks. `baseline`, `normalise`, `clip_low`,
+    `clip_high` and `beta` (KL to the parent) are those of `ontogeny.objectives.policy_gradient`.
+    With `shuffled` the rewards of a step are dealt out at random: the placebo.
+
+    Raises:
+        InputError: when the numbers do not fit together.
+    """
+
+    steps: int
+    environments: Mapping[str, float] = field(default_factory=dict)
+    prompts: int = 16
+    group: int = 8
+    max_tokens: int = 16
+    temperature: float = 1.0
+    baseline: Literal["std", "mean", "leave_one_out"] = "std"
+    normalise: Literal["answer", "token", "constant"] = "token"
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    beta: float = 0.0
+    shuffled: bool = False
+    weight_decay: float = 0.0
+    warmup: float = 0.05
+    decay: float = 0.3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.environments or min(self.environments.values()) <= 0:
+            raise InputError("rollouts need environments, each with a weight above 0")
+        if min(self.steps, self.prompts, self.max_tokens) < 1 or self.group < 2:
+            raise InputError("steps, prompts and max_tokens are at least 1, group at least 2")
+        if self.temperature <= 0 or min(self.clip_low, self.clip_high, self.beta) < 0:
+            raise InputError("temperature is above 0; clip_low, clip_high and beta are 0 or more")

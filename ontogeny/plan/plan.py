@@ -8,6 +8,7 @@ the same plan.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,12 +18,23 @@ from ontogeny.plan.budget import Budget
 from ontogeny.plan.laws import data_constrained_loss
 from ontogeny.plan.shape import Shape
 
-FORMAT = 1
+FORMAT = 2
 IN_HAND = 0.2
 STEP = 1.5
 FIRST_RUNG_FLOPS = 1e9
-SHARES = {"pretrain": 0.5}
-"""Share of the run's FLOPs by stage; what is not given to a stage here stays in hand."""
+SHARES = {
+    "pretrain": 0.5,
+    "continue": 0.07,
+    "context": 0.13,
+    "sft": 0.08,
+    "wash": 0.07,
+    "dpo": 0.03,
+    "grpo": 0.12,
+}
+"""Share of the run's FLOPs by stage that learns. Later stages have far more than in large runs
+(docs/log.md): a small model learns to answer by seeing answers."""
+CONTEXT_FACTOR = 4
+"""The context stage and all after it work at so many times the first context."""
 
 LAW_FLOPS = 1e17
 """Pretraining FLOPs from which published scaling laws choose the shape."""
@@ -54,23 +66,21 @@ class Machine:
 
 @dataclass(frozen=True)
 class Plan:
-    """Resolved numbers of one run. Tokens count every pass, repeated ones too."""
+    """Resolved numbers of one run.
+
+    `tokens` of each stage that learns count every pass, repeated ones too; `batch_tokens` are
+    those of one step of pretraining.
+    """
 
     budget: str
     rung: int
     flops: float
     shape: Shape
-    pretrain_tokens: int
+    tokens: Mapping[str, int]
     batch_tokens: int
     peak_lr: float
     machine: Machine | None = None
     format: int = FORMAT
-
-    def __post_init__(self) -> None:
-        if self.format != FORMAT:
-            raise InputError(
-                f"a plan of format {self.format}, ours is {FORMAT}; make a new one by --replan"
-            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the pinned file."""
@@ -83,6 +93,12 @@ class Plan:
         Raises:
             InputError: naming the file and the field that does not fit.
         """
+        if isinstance(values, dict) and values.get("format", 1) != FORMAT:
+            raise InputError(
+                f"a plan of format {values.get('format', 1)}, ours is {FORMAT}; make a new one by "
+                "--replan",
+                file=file,
+            )
         return from_dict(cls, values, file=file)
 
 
@@ -102,20 +118,28 @@ def resolve(budget: Budget, machine: Machine, unique_tokens: float = math.inf) -
     if rung < 0:
         raise InputError(f"--budget {budget.text} is too small; give more")
     flops = FIRST_RUNG_FLOPS * STEP**rung
-    pretrain = flops * SHARES["pretrain"]
-    shape = best_shape(pretrain, unique_tokens)
-    tokens = pretrain / shape.train_flops_per_token()
-    batch = batch_tokens(tokens, shape.context)
+    shape = best_shape(flops * SHARES["pretrain"], unique_tokens)
+    pretrain = flops * SHARES["pretrain"] / shape.train_flops_per_token()
+    batch = batch_tokens(pretrain, shape.context)
     return Plan(
         budget=budget.text,
         rung=rung,
         flops=flops,
         shape=shape,
-        pretrain_tokens=max(1, round(tokens / batch)) * batch,
+        tokens={name: stage_tokens(name, flops, shape, batch) for name in SHARES},
         batch_tokens=batch,
         peak_lr=peak_learning_rate(shape),
         machine=machine,
     )
+
+
+def stage_tokens(name: str, flops: float, shape: Shape, batch: int) -> int:
+    """Tokens for the stage's share of `flops`, whole batches of the longest context."""
+    early = name in ("pretrain", "continue")
+    context = shape.context * (1 if early else CONTEXT_FACTOR)
+    whole = max(batch, context)
+    tokens = flops * SHARES[name] / shape.train_flops_per_token(context)
+    return max(1, round(tokens / whole)) * whole
 
 
 def family(width: int) -> Shape:

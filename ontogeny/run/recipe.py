@@ -32,11 +32,14 @@ class Recipe:
 
     @property
     def key(self) -> str:
-        """Tells recipes of one name apart: the name alone is the shipped recipe's."""
-        if shipped().get(self.name) == self.path and self.function.__name__ == self.name:
-            return self.name
-        place = f"{self.path.resolve()}:{self.function.__name__}"
-        return f"{self.name}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
+        """Whose plan it plays by: all functions of one file share a plan, files of one name do not.
+
+        The file's name alone is the shipped recipe's.
+        """
+        stem = self.path.stem
+        if shipped().get(stem) == self.path:
+            return stem
+        return f"{stem}-{hashlib.sha256(str(self.path.resolve()).encode()).hexdigest()[:8]}"
 
 
 def shipped() -> dict[str, Path]:
@@ -48,23 +51,25 @@ def shipped() -> dict[str, Path]:
 
 
 def load(reference: str) -> Recipe:
-    """The recipe called `reference`: a shipped name, FILE.py, or FILE.py:FUNCTION.
+    """The recipe called `reference`: a shipped name or FILE.py, perhaps with :FUNCTION behind.
 
     Raises:
         InputError: when there is none, or its file does not run.
     """
-    file, _, wanted = reference.partition(".py:")
-    if wanted or reference.endswith(".py"):
-        path = Path(file + ".py" if wanted else reference)
+    file, colon, wanted = reference.rpartition(":")
+    if not colon or not wanted.isidentifier():
+        file, wanted = reference, ""
+    if file.endswith(".py"):
+        path = Path(file)
         if not path.is_file():
             raise InputError("no such recipe file; check the path", file=path)
     else:
         known = shipped()
-        if reference not in known:
+        if file not in known:
             raise InputError(
                 f"no recipe '{reference}'; give one of {', '.join(known)}, or a path ending in .py"
             )
-        path = known[reference]
+        path = known[file]
     name = f"ontogeny_recipe_{path.stem}"
     loader = importlib.machinery.SourceFileLoader(name, str(path))
     module = types.ModuleType(name)
@@ -72,7 +77,8 @@ def load(reference: str) -> Recipe:
     sys.modules[name] = module
     with mistakes_in(path):
         loader.exec_module(module)
-    return Recipe(path.stem, path, _function(module, wanted or path.stem, path))
+    function = _function(module, wanted or path.stem, path)
+    return Recipe(function.__name__, path, function)
 
 
 def _function(module: types.ModuleType, name: str, path: Path) -> Callable[..., Any]:
@@ -80,7 +86,7 @@ def _function(module: types.ModuleType, name: str, path: Path) -> Callable[..., 
     if not inspect.isfunction(function):
         raise InputError(
             f"no function '{name}(run)' here; a recipe is a function with its file's name, "
-            "or FILE.py:FUNCTION names another",
+            "or :FUNCTION behind the file names another",
             file=path,
         )
     return function

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,10 +107,16 @@ def request(
             f"{type(stage).__name__} takes ({', '.join(stage.takes)}), "
             f"not ({', '.join(kinds)}); mend the call"
         )
-    stage = _with_settings(stage, [setting for setting in settings if setting.stage == name])
+    meant = [each for each in settings if each.stage in (name, plain_name(name))]
+    stage = _with_settings(stage, meant)
     ids = [parent for parent, _ in parents]
     made = artifact_id(stage.stage, stage.version, identity_of(stage), ids, seed)
     return Request(name, stage, tuple(ids), seed, made)
+
+
+def plain_name(name: str) -> str:
+    """`name` without the seed that `Run.seeded` puts before it."""
+    return re.sub(r"^seed-[0-9]+/", "", name)
 
 
 def _with_settings(stage: Stage, settings: list[Setting]) -> Stage:

@@ -12,7 +12,7 @@ import resource
 import shutil
 import socket
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -28,7 +28,7 @@ from ontogeny.base.stop import StopRequest
 from ontogeny.base.store import Store
 from ontogeny.plan.plan import Plan
 from ontogeny.run.recipe import Recipe, mistakes_in
-from ontogeny.run.request import Promise, Request, Setting, request, unused_setting
+from ontogeny.run.request import Promise, Request, Setting, plain_name, request, unused_setting
 from ontogeny.run.unfinished import is_resumable, remember, unfinished_requests
 from ontogeny.run.work import Made, Stage, Work
 
@@ -44,6 +44,14 @@ class Trace:
     seed: int
     settings: list[Setting] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
+    prefix: str = ""
+
+    def seeded(self, seed: int) -> Trace:
+        """Stands in for `Run.seeded`."""
+        return replace(self, seed=seed, prefix=f"seed-{seed}/")
+
+    def expects(self, *claims: Any) -> None:
+        """Stands in for `Run.expects`."""
 
     def __call__(self, stage: Stage, *parents: Any, name: str) -> Promise:
         """Stands in for `Run.__call__`.
@@ -51,6 +59,7 @@ class Trace:
         Raises:
             InputError: for anything that can be known to be wrong before work begins.
         """
+        name = self.prefix + name
         if any(known.name == name for known in self.requests):
             raise InputError(f"two stages are called '{name}'; rename one")
         for parent in parents:
@@ -76,10 +85,19 @@ def trace(recipe: Recipe, plan: Plan, seed: int, settings: list[Setting]) -> lis
         recipe.function(collector)
     if not collector.requests:
         raise InputError("the recipe runs no stage; call run(...) in it", file=recipe.path)
-    error = unused_setting(settings, [known.name for known in collector.requests])
+    names = [known.name for known in collector.requests]
+    error = unused_setting(settings, [*names, *map(plain_name, names)])
     if error is not None:
         raise error
     return collector.requests
+
+
+@dataclass
+class Span:
+    """The part of a recipe that is wanted: nothing is made before `begin` or after `until`."""
+
+    begin: str | None = None
+    until: str | None = None
 
 
 class _Reached(Exception):
@@ -90,7 +108,8 @@ class _Reached(Exception):
 class Run:
     """What a recipe calls: `run(Stage(...), *artifacts, name=...)` makes or finds an artifact.
 
-    `budget` is the resolved plan, `seed` the root of all randomness.
+    `budget` is the resolved plan, `seed` the root of all randomness; `claims` are what the recipe
+    said it expects.
     """
 
     store: Store
@@ -99,12 +118,27 @@ class Run:
     events: Events
     stop: StopRequest
     settings: list[Setting] = field(default_factory=list)
-    begin: str | None = None
-    until: str | None = None
-    made: list[Artifact] = field(default_factory=list)
+    span: Span = field(default_factory=Span)
+    made: list[tuple[str, Artifact]] = field(default_factory=list)
+    claims: list[dict[str, Any]] = field(default_factory=list)
+    prefix: str = ""
 
-    def play(self, recipe: Recipe) -> list[Artifact]:
-        """Plays the recipe; returns its artifacts in order.
+    def seeded(self, seed: int) -> Run:
+        """The same run under another seed; its stages are called seed-SEED/NAME.
+
+        What a recipe passes in from outside (a corpus, say) stays the one it is.
+        """
+        return replace(self, seed=seed, prefix=f"seed-{seed}/")
+
+    def expects(self, *claims: Any) -> None:
+        """Registers claims (dataclasses with a `name`) before anything is measured.
+
+        The report lists them in this order and calls one that nothing measured untested.
+        """
+        self.claims += [configs.to_dict(claim) for claim in claims]
+
+    def play(self, recipe: Recipe) -> list[tuple[str, Artifact]]:
+        """Plays the recipe; returns its artifacts in order, each under the name it has here.
 
         Raises:
             OntogenyError: one line for whatever went wrong; everything finished is kept.
@@ -115,22 +149,23 @@ class Run:
 
     def __call__(self, stage: Stage, *parents: Artifact, name: str) -> Artifact:
         """Finds the artifact that `stage` makes from `parents`, or makes it."""
+        name = self.prefix + name
         kinds = tuple((parent.id, parent.record.kind) for parent in parents)
         wanted = request(stage, kinds, name=name, seed=self.seed, settings=self.settings)
         if self.store.has(wanted.id):
             artifact = self._skip(wanted)
-        elif self.begin is not None and name != self.begin:
+        elif self.span.begin is not None and name != self.span.begin:
             raise InputError(
-                f"--from {self.begin}: '{name}' comes before it and has not been made; "
+                f"--from {self.span.begin}: '{name}' comes before it and has not been made; "
                 "run without --from"
             )
         else:
             artifact = self._make(wanted, parents)
-        if name == self.begin:
-            self.begin = None
+        if name == self.span.begin:
+            self.span.begin = None
         self.store.set_name(name, artifact.id)
-        self.made.append(artifact)
-        if name == self.until:
+        self.made.append((name, artifact))
+        if name == self.span.until:
             raise _Reached
         return artifact
 

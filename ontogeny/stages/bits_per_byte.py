@@ -8,9 +8,9 @@ from typing import ClassVar
 from ontogeny import bridge
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
-from ontogeny.base.files import write_json
 from ontogeny.corpus.shards import domains, read_shard
-from ontogeny.evaluate.bits import bits_per_byte
+from ontogeny.evaluate.bits import NATS_TO_BITS, bits_per_byte
+from ontogeny.evaluate.series import Series, write_series
 from ontogeny.run.work import Made, Work
 
 
@@ -25,12 +25,12 @@ class BitsPerByte:
     domain: str = "english"
 
     stage: ClassVar[str] = "bits_per_byte"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     takes: ClassVar[tuple[str, ...]] = ("model", "tokens", "yardstick")
     makes: ClassVar[str] = "measurement"
 
     def __call__(self, work: Work, model: Artifact, tokens: Artifact, yardstick: Artifact) -> Made:
-        """Writes documents.json: nats and bytes of each document."""
+        """Writes series.json: bits over bytes of each document, and what xz needs for all."""
         known = domains(tokens, "heldout")
         if self.domain not in known:
             raise InputError(
@@ -38,11 +38,19 @@ class BitsPerByte:
             )
         xz = yardstick.metric(f"{self.domain}.xz_after_training")
         shard = read_shard(tokens, "heldout", self.domain)
-        nats, flops = bridge.score_shard(model, shard, work)
+        nats, _, flops = bridge.score_shard(model, shard, work)
         name = f"{self.domain}.bpb {work.named_seed('bootstrap')}"
         bits = bits_per_byte(nats.tolist(), shard.bytes.tolist(), name)
-        rows = [{"nats": float(n), "bytes": int(b)} for n, b in zip(nats, shard.bytes, strict=True)]
-        write_json(work.payload / "documents.json", rows)
+        units = [f"{self.domain}/{number}" for number in range(len(shard))]
+        sizes = [float(size) for size in shard.bytes]
+        spent = [cost * NATS_TO_BITS for cost in nats.tolist()]
+        write_series(
+            work.payload,
+            {
+                f"{self.domain}.bits": Series(units, spent, sizes),
+                f"{self.domain}.xz": Series([self.domain], [xz], [1.0]),
+            },
+        )
         verdict = "below" if bits.high < xz else "above" if bits.low > xz else "not told apart from"
         return Made(
             metrics={

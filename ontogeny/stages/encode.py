@@ -16,7 +16,7 @@ from ontogeny.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Encode:
-    """Encodes both splits, domain by domain."""
+    """Encodes every split, domain by domain."""
 
     stage: ClassVar[str] = "encode"
     version: ClassVar[int] = 1
@@ -27,7 +27,11 @@ class Encode:
         """Writes SPLIT/DOMAIN.{ids,starts,bytes}.npy."""
         tokenizer.verify()
         encoder = Tokenizer.load(tokenizer.path)
-        tables = [(split, read_documents(corpus, split)) for split in SPLITS]
+        tables = [
+            (split, read_documents(corpus, split))
+            for split in SPLITS
+            if f"{split}.parquet" in corpus.record.files
+        ]
         parts = [
             (split, domain, table.filter(pc.field("domain") == domain))
             for split, table in tables

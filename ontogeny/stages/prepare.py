@@ -29,7 +29,8 @@ class Prepare:
     `sources` are DOMAIN=SPEC (see `ontogeny.corpus.sources`); where they lie is execution, what
     they contain is identity. About `tasks` documents are generated, evenly from every environment
     of the `collections`; `exam` says how many tasks of which environment are set aside and kept
-    out of training text.
+    out of training text. `heldout` is the share of a domain's documents that is reported on,
+    `validation` the share of the rest by which settings are chosen.
 
     Raises:
         InputError: naming the source, the file and the line that is wrong.
@@ -37,6 +38,7 @@ class Prepare:
 
     sources: tuple[str, ...] = execution(())
     heldout: Mapping[str, float] = field(default_factory=lambda: {"english": 0.1, "code": 0.1})
+    validation: Mapping[str, float] = field(default_factory=dict)
     tasks: int = 0
     collections: tuple[str, ...] = ("generated",)
     exam: Mapping[str, int] = field(default_factory=dict)
@@ -51,9 +53,10 @@ class Prepare:
             raise InputError("tasks and exam are counts; give 0 or more")
         if self.tasks and not self.collections:
             raise InputError(f"tasks is {self.tasks} but there are no collections; name one")
-        for domain, share in self.heldout.items():
-            if not 0 < share < 1:
-                raise InputError(f"heldout.{domain} is {share}; give a share between 0 and 1")
+        for name in ("heldout", "validation"):
+            for domain, share in getattr(self, name).items():
+                if not 0 < share < 1:
+                    raise InputError(f"{name}.{domain} is {share}; give a share between 0 and 1")
 
     def identity(self) -> dict[str, Any]:
         """The content of the sources, in place of where they lie."""
@@ -77,13 +80,14 @@ class Prepare:
         corpus = build(
             pa.concat_tables(tables),
             pa.concat_tables(gone) if gone else None,
-            heldout_share=dict(self.heldout),
+            heldout_share=self.heldout,
+            validation_share=self.validation,
             exam=[Item(row["id"], row["text"]) for row in exam.to_pylist()],
             seed=work.named_seed("split"),
         )
         work.progress(steps - 1, steps, "steps")
-        for name in ("train", "heldout", "removed"):
-            write_table(work.payload, name, getattr(corpus, name))
+        for name, table in (*corpus.sides.items(), ("removed", corpus.removed)):
+            write_table(work.payload, name, table)
         write_table(work.payload, "exam", exam)
         write_json(work.payload / "report.json", corpus.report)
         work.progress(steps, steps, "steps")
@@ -126,12 +130,15 @@ def _metrics(report: Mapping[str, Any]) -> dict[str, float]:
 def _summary(report: Mapping[str, Any]) -> tuple[str, ...]:
     lines = []
     for domain, sections in report.items():
-        train, heldout = sections["kept"]["train"], sections["kept"]["heldout"]
+        kept = sections["kept"]
+        validation = kept.get("validation", {}).get("documents", 0)
         removed = {name: counts["documents"] for name, counts in sections["removed"].items()}
         reasons = ", ".join(f"{count} {name}" for name, count in removed.items())
         lines.append(
-            f"{domain}: {train['documents']:,} documents, {train['bytes'] / 1e6:.1f} MB; "
-            f"{heldout['documents']} held out; {sum(removed.values()):,} removed"
+            f"{domain}: {kept['train']['documents']:,} documents, "
+            f"{kept['train']['bytes'] / 1e6:.1f} MB; {kept['heldout']['documents']} held out; "
+            + (f"{validation} for validation; " if validation else "")
+            + f"{sum(removed.values()):,} removed"
             + (f" ({reasons})" if reasons else "")
         )
     return tuple(lines)

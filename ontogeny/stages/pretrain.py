@@ -9,13 +9,13 @@ from typing import ClassVar
 from ontogeny import bridge
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
-from ontogeny.plan.optimization import Optimization
+from ontogeny.plan.optimization import OverTokens
 from ontogeny.plan.shape import Shape
 from ontogeny.run.work import Made, Work
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretrain(Optimization):
+class Pretrain(OverTokens):
     """Trains a decoder from random weights; `mixture` is the weight of each domain.
 
     Raises:

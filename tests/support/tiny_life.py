@@ -1,17 +1,32 @@
-"""A life in miniature for tests of the command line: every stage of quickstart, in seconds."""
+"""A life in miniature for tests of the command line: every stage, in seconds."""
 
 import os
 
 from ontogeny.base.artifact import Artifact
+from ontogeny.evaluate.claims import Claim
 from ontogeny.run.run import Run
 from ontogeny.stages.bits_per_byte import BitsPerByte
+from ontogeny.stages.compare import Compare
+from ontogeny.stages.continue_pretrain import ContinuePretrain
+from ontogeny.stages.converse import Converse
+from ontogeny.stages.dpo import DPO
+from ontogeny.stages.drift import Drift
+from ontogeny.stages.effect import Effect
 from ontogeny.stages.encode import Encode
+from ontogeny.stages.extend_context import ExtendContext
+from ontogeny.stages.grpo import GRPO
+from ontogeny.stages.haystacks import Haystacks
+from ontogeny.stages.measure import Measure
+from ontogeny.stages.pairs import Pairs
 from ontogeny.stages.prepare import Prepare
 from ontogeny.stages.pretrain import Pretrain
 from ontogeny.stages.samples import Samples
+from ontogeny.stages.sft import SFT
 from ontogeny.stages.train_tokenizer import TrainTokenizer
+from ontogeny.stages.wash import Wash
 from ontogeny.stages.yardstick import Yardstick
 
+BPB = Claim("base.bpb", "bits a byte", "bits a byte", "at_most", 1.0, null=None)
 SOURCE = "english=path:" + os.environ.get("TINY_LIFE_TEXTS", "texts")
 
 
@@ -24,7 +39,7 @@ def tiny_life(run: Run) -> Artifact:
     base = run(
         Pretrain(
             shape=plan.shape,
-            tokens=plan.pretrain_tokens,
+            tokens=plan.tokens["pretrain"],
             batch_tokens=plan.batch_tokens,
             peak_lr=plan.peak_lr,
             mixture={"english": 0.9, "tasks": 0.1},
@@ -34,6 +49,82 @@ def tiny_life(run: Run) -> Artifact:
         tokenizer,
         name="base",
     )
-    run(BitsPerByte(), base, tokens, xz, name="base-bpb")
-    run(Samples(prompts=("The state of",), max_tokens=8), base, name="base-samples")
-    return base
+    bits = run(BitsPerByte(), base, tokens, xz, name="base-bpb")
+    run(
+        Effect(
+            claim=BPB,
+            form="level",
+            series="english.bits",
+            null_from="first",
+            null_series="english.xz",
+        ),
+        bits,
+        name="effect",
+    )
+    needles = run(Haystacks({"needle-2": 20, "needle-20": 20}), tokenizer, name="needles")
+    chats = run(Converse({"vowels-3": 400}), tokenizer, name="conversations")
+    long_rows = {"batch_tokens": 1024, "checkpoint_seconds": 0.1}
+    more = run(
+        ContinuePretrain(
+            tokens=plan.tokens["continue"],
+            batch_tokens=512,
+            peak_lr=0.005,
+            mixture={"english": 1.0},
+            checkpoint_seconds=0.1,
+        ),
+        base,
+        tokens,
+        name="more",
+    )
+    long = run(
+        ExtendContext(
+            tokens=plan.tokens["context"],
+            peak_lr=0.003,
+            mixture={"english": 0.5, "needles": 0.5},
+            **long_rows,
+        ),
+        more,
+        tokens,
+        needles,
+        name="long",
+    )
+    sft = run(SFT(tokens=plan.tokens["sft"], peak_lr=0.01, **long_rows), long, chats, name="sft")
+    wash = run(
+        Wash(
+            tokens=plan.tokens["wash"],
+            peak_lr=0.003,
+            mixture={"english": 0.5, "chat": 0.5},
+            **long_rows,
+        ),
+        sft,
+        tokens,
+        chats,
+        name="wash",
+    )
+    pairs = run(Pairs(environments={"vowels-3": 40}, answers=4), wash, name="pairs")
+    dpo = run(
+        DPO(peak_lr=0.001, pairs_a_step=4, epochs=2, checkpoint_seconds=0.1),
+        wash,
+        pairs,
+        name="dpo",
+    )
+    grpo = run(
+        GRPO(
+            steps=8,
+            peak_lr=0.001,
+            environments={"vowels-3": 1.0},
+            prompts=4,
+            group=4,
+            beta=0.01,
+            checkpoint_seconds=0.1,
+        ),
+        dpo,
+        name="grpo",
+    )
+    exam = Measure(domains=("english",), window=64, document_tokens=256, exam={"vowels-3": 20})
+    before = run(exam, dpo, tokens, name="measure/dpo")
+    after = run(exam, grpo, tokens, name="measure/grpo")
+    run(Drift(environments={"vowels-3": 20}), dpo, grpo, name="drift")
+    run(Compare(documents=2, tasks=4), dpo, grpo, before, after, tokens, name="compare")
+    run(Samples(prompts=("The state of",), max_tokens=8), grpo, name="samples")
+    return grpo

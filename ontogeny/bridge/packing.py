@@ -1,0 +1,99 @@
+"""Whole token sequences -> packed rows: what learns from answers reads.
+
+Knows no objective's formula. Sequences are laid side by side, each sees only itself, none is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ontogeny.base.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A prompt and what was said after it, as they were read and sampled."""
+
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        assert self.prompt
+        assert self.answer
+
+    @property
+    def positions(self) -> int:
+        """Tokens that the model reads: all but the last one."""
+        return len(self.prompt) + len(self.answer) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Rows of the answers `said[first], said[first + 1] ...` in order.
+
+    Attributes:
+        tokens_BT, targets_BT, weights_BT, documents: as in `objectives.batch.Batch`; the weight
+            is 1 where the target belongs to an answer.
+        answer_BT: which answer, counted from 0.
+    """
+
+    tokens_BT: Tensor
+    targets_BT: Tensor
+    weights_BT: Tensor
+    documents: list[list[int]]
+    answer_BT: Tensor
+
+    def spread(self, values: Sequence[Sequence[float]]) -> Tensor:
+        """values_BT: one number for each token of each answer at its place, 0 elsewhere."""
+        flat_M = torch.zeros(self.tokens_BT.numel())
+        inside_M = self.weights_BT.flatten() > 0
+        numbers = [number for answer in values for number in answer]
+        flat_M[inside_M] = torch.tensor(numbers, dtype=torch.float32)
+        return flat_M.view_as(self.weights_BT)
+
+
+def pack(said: Sequence[Said], width: int, fill: int) -> Packed:
+    """Lays answers into rows of `width` tokens, as many rows as it takes, in their order.
+
+    Args:
+        fill: id in the places behind the last sequence of a row.
+
+    Raises:
+        InputError: a sequence does not fit into a row.
+    """
+    places: list[tuple[int, int]] = []
+    documents: list[list[int]] = [[]]
+    for each in said:
+        if each.positions > width:
+            raise InputError(
+                f"a prompt with its answer takes {each.positions} tokens, a row has {width}; "
+                "shorten the answers or lengthen the context"
+            )
+        if sum(documents[-1]) + each.positions > width:
+            documents.append([])
+        places.append((len(documents) - 1, sum(documents[-1])))
+        documents[-1].append(each.positions)
+    shape = (len(documents), width)
+    tokens, targets, answers = np.full(shape, fill), np.full(shape, fill), np.zeros(shape, np.int64)
+    weights = np.zeros(shape, np.float32)
+    for number, (each, (row, start)) in enumerate(zip(said, places, strict=True)):
+        ids = (*each.prompt, *each.answer)
+        stop, first = start + each.positions, start + len(each.prompt) - 1
+        tokens[row, start:stop], targets[row, start:stop] = ids[:-1], ids[1:]
+        weights[row, first:stop] = 1.0
+        answers[row, first:stop] = number
+    for lengths in documents:
+        if sum(lengths) < width:
+            lengths.append(width - sum(lengths))
+    return Packed(
+        torch.from_numpy(tokens),
+        torch.from_numpy(targets),
+        torch.from_numpy(weights),
+        documents,
+        torch.from_numpy(answers),
+    )

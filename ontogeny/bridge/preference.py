@@ -1,0 +1,153 @@
+"""Model + preference pairs -> model: puts pairs, reference and objective of DPO together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ontogeny.base.artifact import Artifact
+from ontogeny.base.errors import CorruptArtifact, InputError
+from ontogeny.base.seeds import named_seed
+from ontogeny.bridge.device import device
+from ontogeny.bridge.fit import fit
+from ontogeny.bridge.models import chats, load_model, save_model
+from ontogeny.bridge.packing import Said, pack
+from ontogeny.infer.scoring import score
+from ontogeny.objectives.batch import Batch, Pairs
+from ontogeny.objectives.preference import DPO
+from ontogeny.plan.optimization import OverPairs
+from ontogeny.run.work import Made, Work
+
+PAIRS = "pairs.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two answers to one prompt with their log-probs under the reference, in nats."""
+
+    chosen: Said
+    rejected: Said
+    reference: tuple[float, float] = (0.0, 0.0)
+
+
+def prefer(config: OverPairs, work: Work, parent: Artifact, pairs: Artifact) -> Made:
+    """Trains `parent`, which is also the reference, on all pairs and writes the model.
+
+    The reference's log-probs are taken once, before the first step.
+
+    Raises:
+        InputError: when there are fewer pairs than one step takes, or a pair exceeds the context.
+    """
+    model, tokenizer = load_model(parent)
+    model.to(device(config.device))
+    known = _with_reference(model, read_pairs(pairs))
+    at_once = config.pairs_a_step
+    count = len(known) * config.epochs // at_once
+    if count < 1:
+        raise InputError(
+            f"'{pairs.name}' has {len(known)} pairs, a step takes {at_once}; make more pairs"
+        )
+    steps = PairSteps(
+        known, at_once, count, model.shape.context, tokenizer.pad, work.named_seed("data")
+    )
+    objective = DPO(
+        config.beta, config.loss, config.label_smoothing, config.length_normalised, config.nll
+    )
+    counters, speed = fit(work, model, objective, steps, config, count)
+    save_model(work.payload, model, parent, chats=chats(parent))
+    read = sum(pair.chosen.positions + pair.rejected.positions for pair in known)
+    seen = read * count * at_once / len(known)
+    return Made(
+        metrics={"steps": count, "pairs": len(known), "skipped_steps": counters.skipped},
+        summary=(f"{len(known):,} pairs, {count} steps of {at_once}",),
+        notes=(speed.note(),) if speed is not None else (),
+        tokens=round(seen),
+        flops=round(seen) * model.shape.train_flops_per_token(),
+    )
+
+
+def read_pairs(artifact: Artifact) -> list[Pair]:
+    """The pairs of an artifact, its file verified.
+
+    Raises:
+        CorruptArtifact: naming the line that holds no pair.
+    """
+    path = artifact.file(PAIRS)
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            prompt = tuple(int(each) for each in row["prompt"])
+            chosen, rejected = (
+                Said(prompt, tuple(int(each) for each in row[name]))
+                for name in ("chosen", "rejected")
+            )
+        except (AssertionError, KeyError, TypeError, ValueError) as error:
+            reason = f"no preference pair ({error}); make it again"
+            raise CorruptArtifact(reason, file=path, line=number) from None
+        found.append(Pair(chosen, rejected))
+    return found
+
+
+def _with_reference(model: Any, pairs: Sequence[Pair]) -> list[Pair]:
+    said = [each for pair in pairs for each in (pair.chosen, pair.rejected)]
+    sums = [sum(each[0]) for each in score(model, [(each.prompt, each.answer) for each in said])]
+    return [
+        Pair(pair.chosen, pair.rejected, (sums[2 * number], sums[2 * number + 1]))
+        for number, pair in enumerate(pairs)
+    ]
+
+
+class PairSteps:
+    """`count` steps of so many pairs each, in a new order each epoch."""
+
+    def __init__(
+        self, pairs: Sequence[Pair], at_once: int, count: int, width: int, fill: int, seed: int
+    ) -> None:
+        self.pairs, self.at_once, self.count = pairs, at_once, count
+        self.width, self.fill, self.seed = width, fill, seed
+        self.taken = 0
+
+    def __iter__(self) -> Iterator[list[Batch]]:
+        return self
+
+    def __next__(self) -> list[Batch]:
+        if self.taken == self.count:
+            raise StopIteration
+        first = self.taken * self.at_once
+        self.taken += 1
+        chosen = [self._pair(place) for place in range(first, first + self.at_once)]
+        return [pair_batch(chosen, self.width, self.fill, f"step {self.taken}")]
+
+    def _pair(self, place: int) -> Pair:
+        epoch, inside = divmod(place, len(self.pairs))
+        order = np.random.default_rng(named_seed(self.seed, "order", epoch))
+        return self.pairs[int(order.permutation(len(self.pairs))[inside])]
+
+    def state(self) -> dict[str, int]:
+        """The number of steps taken; everything else follows from it."""
+        return {"taken": self.taken}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue behind `taken` steps."""
+        self.taken = int(state["taken"])
+
+
+def pair_batch(pairs: Sequence[Pair], width: int, fill: int, name: str) -> Pairs:
+    """The batch of `pairs`, each chosen answer before its rejected one."""
+    packed = pack([each for p in pairs for each in (p.chosen, p.rejected)], width, fill)
+    return Pairs(
+        packed.tokens_BT,
+        packed.targets_BT,
+        packed.weights_BT,
+        packed.documents,
+        name,
+        answer_BT=packed.answer_BT,
+        answers=2 * len(pairs),
+        reference_S=torch.tensor([each for pair in pairs for each in pair.reference]),
+    )

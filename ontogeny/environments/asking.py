@@ -1,0 +1,140 @@
+"""Putting an environment's tasks to a policy: prompts in, trajectories and scores out.
+
+Knows no model. One turn each; whatever needs several turns brings a flow of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ontogeny.base.errors import InputError
+from ontogeny.base.seeds import named_seed
+from ontogeny.environments.environment import Environment, Task
+from ontogeny.rollout.drive import drive_all
+from ontogeny.rollout.flow import Flow, Sample
+from ontogeny.rollout.policy import Policy, Request
+from ontogeny.rollout.trajectory import Trajectory
+from ontogeny.text.message import Message
+from ontogeny.text.template import render
+from ontogeny.text.tokenizer import Tokenizer
+
+Form = Literal["chat", "text"]
+TEXT_PROMPT = "Question: {prompt}\nAnswer:"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A task as token ids to continue, and the ids that end an answer."""
+
+    environment: Environment
+    task: Task
+    prompt: tuple[int, ...]
+    stop: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a policy said to a question.
+
+    Attributes:
+        answer: the text, without the token that ended it.
+        score: the environment's, 0 to 1.
+        well_formed: of the asked form, and ended by the policy itself.
+    """
+
+    question: Question
+    trajectory: Trajectory
+    answer: str
+    score: float
+    well_formed: bool
+
+
+def question(environment: Environment, task: Task, tokenizer: Tokenizer, form: Form) -> Question:
+    """`task` as a chat turn, or as the text that `as_text` writes before its answer.
+
+    Raises:
+        InputError: the tokenizer's chat template refuses the prompt.
+    """
+    if form == "chat":
+        rendered = render([Message("user", task.prompt)], tokenizer, generation_prompt=True)
+        stop = (tokenizer.end_of_turn, tokenizer.end_of_text)
+        return Question(environment, task, rendered.ids, stop)
+    text = tokenizer.encode(TEXT_PROMPT.format(prompt=task.prompt))
+    line_ends = tuple(int(each) for each in tokenizer.encode("\n"))
+    ids = (tokenizer.end_of_text, *(int(each) for each in text))
+    return Question(environment, task, ids, (tokenizer.end_of_text, *line_ends))
+
+
+def ask(asked: Question, request: Request) -> Flow[Trajectory]:
+    """One turn: the episode of a question."""
+    completion = yield Sample(request)
+    return Trajectory(asked.task.id, request.seed).extended(request, completion)
+
+
+def ask_all(
+    policy: Policy,
+    tokenizer: Tokenizer,
+    questions: Sequence[Question],
+    *,
+    max_tokens: int,
+    temperature: float,
+    seed: int,
+) -> list[Answered]:
+    """All questions, sampled together in lockstep; answers stand in their order.
+
+    The draws of question n follow from `seed` and n.
+    """
+    requests = [
+        Request(
+            each.prompt,
+            max_tokens,
+            temperature=temperature,
+            stop=each.stop,
+            seed=named_seed(seed, "question", number),
+        )
+        for number, each in enumerate(questions)
+    ]
+    flows = [ask(each, request) for each, request in zip(questions, requests, strict=True)]
+    trajectories = drive_all(flows, policy)
+    return [judge(*pair, tokenizer) for pair in zip(questions, trajectories, strict=True)]
+
+
+def judge(asked: Question, trajectory: Trajectory, tokenizer: Tokenizer) -> Answered:
+    """The environment's verdict on what was said."""
+    completion = trajectory.turns[-1].completion
+    ids = completion.ids
+    ended = completion.finish == "stop"
+    text = tokenizer.decode(ids[:-1] if ended else ids)
+    answer = text.split("\n")[0].strip() if asked.prompt[0] == tokenizer.end_of_text else text
+    environment, task = asked.environment, asked.task
+    return Answered(
+        asked,
+        trajectory,
+        answer,
+        environment.score(task, answer),
+        ended and environment.well_formed(task, answer),
+    )
+
+
+def questions_of(
+    counts: Sequence[tuple[Environment, int]],
+    split: str,
+    seed: int,
+    tokenizer: Tokenizer,
+    form: Form,
+) -> list[Question]:
+    """So many tasks of each environment as questions.
+
+    Raises:
+        InputError: an environment has too few problems in the split, or nothing is asked.
+    """
+    found = [
+        question(environment, task, tokenizer, form)
+        for environment, count in counts
+        for task in environment.tasks(split, count, seed)
+    ]
+    if not found:
+        raise InputError("no tasks are asked for; name at least one environment and a count")
+    return found

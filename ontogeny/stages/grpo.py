@@ -1,0 +1,36 @@
+"""Model -> model: reinforcement learning on verified problems, without a critic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ontogeny import bridge
+from ontogeny.base.artifact import Artifact
+from ontogeny.environments.catalogue import environment
+from ontogeny.plan.optimization import OverRollouts
+from ontogeny.run.work import Made, Work
+
+
+@dataclass(frozen=True, kw_only=True)
+class GRPO(OverRollouts):
+    """Samples groups of answers to training tasks and makes the better ones likelier.
+
+    Raises:
+        InputError: when the numbers do not fit together or an environment is unknown.
+    """
+
+    stage: ClassVar[str] = "grpo"
+    version: ClassVar[int] = 1
+    takes: ClassVar[tuple[str, ...]] = ("model",)
+    makes: ClassVar[str] = "model"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.environments:
+            environment(name)
+
+    def __call__(self, work: Work, model: Artifact) -> Made:
+        """Writes the model with its tokenizer."""
+        made: Made = bridge.reinforce(self, work, model)
+        return made
