@@ -4,10 +4,13 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 READY := $(VENV)/.ready
 
-.PHONY: life test check slow gpu clean FORCE
+.PHONY: life evidence test check slow gpu clean FORCE
 
-life: $(READY)  ## run the main recipe: real text to a trained model
+life: $(READY)  ## run the main recipe: real text to a model that answers, with its report
 	$(VENV)/bin/ontogeny run quickstart
+
+evidence: $(READY)  ## the same with control arms, a placebo and two more seeds: every verdict
+	$(VENV)/bin/ontogeny run quickstart:evidence
 
 test: $(READY)  ## the tests that every change must pass
 	$(PY) -m pytest --numprocesses 2 --dist loadfile -m "not slow and not interrupt"

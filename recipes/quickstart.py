@@ -23,7 +23,7 @@ from ontogeny.stages.effect import Effect, Form, Null
 from ontogeny.stages.encode import Encode
 from ontogeny.stages.extend_context import ExtendContext
 from ontogeny.stages.grpo import GRPO
-from ontogeny.stages.haystacks import Haystacks
+from ontogeny.stages.haystacks import Hay, Haystacks
 from ontogeny.stages.measure import Measure
 from ontogeny.stages.pairs import Pairs
 from ontogeny.stages.prepare import Prepare
@@ -40,24 +40,30 @@ PROMPTS = (
     "The hat of Anna is red. The hat of Karl is blue. What color is the hat of Anna?",
 )
 SHORT, LONG = "needle-24", "needle-110"  # about 240 and 1,000 tokens with question and answer
-EXAM = {
-    **dict.fromkeys(("addition-2", "addition-3", "subtraction-3", "largest-5", "sequence-9"), 100),
-    **dict.fromkeys(("recall-2", "recall-4", "recall-8", "copy-3", "sort-5", "json-person"), 100),
-}
-TAUGHT = {
-    **dict.fromkeys(("addition-1", "addition-2", "addition-3", "subtraction-2"), 500),
-    **dict.fromkeys(("subtraction-3", "largest-3", "largest-5", "sequence-3", "sequence-9"), 500),
-    **dict.fromkeys(("recall-1", "recall-2", "recall-4", "recall-8", "copy-3", "first-3"), 500),
-    **dict.fromkeys(("last-3", "sort-3", "sort-5", "count-5", "json-person"), 500),
-}
-PLAYED = {"sort-3": 1.0, "last-5": 1.0}
-FRESH = dict.fromkeys(PLAYED, 500)
+TAUGHT = (
+    *("largest-2", "largest-3", "largest-5", "first-3", "last-3", "longest-3", "count-5"),
+    *("letters-3", "vowels-3", "recall-1", "recall-2", "recall-4", "addition-1", "addition-2"),
+    "json-person",
+)
+EXAM = dict.fromkeys(
+    (
+        *("largest-3", "largest-5", "first-3", "last-3", "longest-3", "count-5"),
+        *("letters-3", "recall-1", "recall-2", "addition-2", "json-person"),
+    ),
+    100,
+)
+PLAYED = {"largest-3": 1.0, "largest-5": 1.0, "json-person": 1.0, "first-3": 1.0}
+FRESH = dict.fromkeys(PLAYED, 250)
 SEEDS = (1, 2)
 SPLIT, EXAM_SPLIT = "heldout", "exam"
 
-CODE = {"code": 0.75, "english": 0.225, "tasks": 0.025}
-ENGLISH, NO_REPLAY = {"english": 0.9, "tasks": 0.1}, {"code": 1.0}
-CODE_LR, LONG_LR, SFT_LR, WASH_LR, DPO_LR, GRPO_LR = 0.5, 0.3, 0.5, 0.3, 0.02, 0.04
+HAY = {"recall": Hay(3000, 256, 1), "needles": Hay(400, 1024, 54)}
+BASE = {"english": 0.75, "tasks": 0.1, "recall": 0.15}
+CODE = {"code": 0.75, "english": 0.2, "recall": 0.05}
+ENGLISH, NO_REPLAY = {"english": 0.95, "recall": 0.05}, {"code": 1.0}
+LENGTHENING = {"english": 0.45, "code": 0.15, "recall": 0.05, "needles": 0.35}
+WASHING = {"english": 0.6, "code": 0.1, "chat": 0.3}
+CODE_LR, LONG_LR, SFT_LR, WASH_LR, DPO_LR, GRPO_LR = 0.1, 0.3, 0.4, 0.3, 0.02, 0.04
 DPO_BETA, PAIR_TASKS, GRPO_STEP_TOKENS = 0.1, 500, 8192
 
 
@@ -67,7 +73,7 @@ class Data:
 
     tokenizer: Artifact
     tokens: Artifact
-    needles: Artifact
+    hay: Artifact
     chats: Artifact
     xz: Artifact
 
@@ -115,17 +121,17 @@ def data(run: Run) -> Data:
     return Data(
         tokenizer=tokenizer,
         tokens=run(Encode(), corpus, tokenizer, name="tokens"),
-        needles=run(Haystacks({SHORT: 300, LONG: 300}), tokenizer, name="needles"),
-        chats=run(Converse(TAUGHT), tokenizer, name="conversations"),
+        hay=run(Haystacks(HAY), tokenizer, name="haystacks"),
+        chats=run(Converse(dict.fromkeys(TAUGHT, 800)), tokenizer, name="conversations"),
         xz=run(Yardstick(domain="english"), corpus, name="xz"),
     )
 
 
 def main_line(run: Run, data: Data) -> Life:
     """Base, code, long context, SFT, wash, DPO, GRPO; each measured beside its parent."""
-    base = run(pretraining(run), data.tokens, data.tokenizer, name="base")
-    code = run(continuing(run, CODE), base, data.tokens, name="code")
-    long = run(lengthening(run), code, data.tokens, data.needles, name="long")
+    base = run(pretraining(run), data.tokens, data.hay, data.tokenizer, name="base")
+    code = run(continuing(run, CODE), base, data.tokens, data.hay, name="code")
+    long = run(lengthening(run), code, data.tokens, data.hay, name="long")
     sft = run(teaching(run), long, data.chats, name="sft")
     wash = run(washing(run), sft, data.tokens, data.chats, name="wash")
     pairs = run(Pairs(environments=dict.fromkeys(PLAYED, PAIR_TASKS)), wash, name="pairs")
@@ -159,8 +165,12 @@ def arms(run: Run, data: Data, life: Life) -> None:
     """The same tokens without the new domain, without replay, without SFT; shuffled rewards."""
     base, long, dpo = (life.models[name] for name in ("base", "long", "dpo"))
     models = {
-        "arm/english": run(continuing(run, ENGLISH), base, data.tokens, name="arm/english"),
-        "arm/no-replay": run(continuing(run, NO_REPLAY), base, data.tokens, name="arm/no-replay"),
+        "arm/english": run(
+            continuing(run, ENGLISH), base, data.tokens, data.hay, name="arm/english"
+        ),
+        "arm/no-replay": run(
+            continuing(run, NO_REPLAY), base, data.tokens, data.hay, name="arm/no-replay"
+        ),
         "arm/washed": run(washing(run), long, data.tokens, data.chats, name="arm/washed"),
     }
     found = {name: measure(run, data, name, model) for name, model in models.items()}
@@ -177,7 +187,7 @@ def pretraining(run: Run) -> Pretrain:
         tokens=plan.tokens["pretrain"],
         batch_tokens=plan.batch_tokens,
         peak_lr=plan.peak_lr,
-        mixture={"english": 0.9, "tasks": 0.1},
+        mixture=BASE,
     )
 
 
@@ -198,7 +208,7 @@ def lengthening(run: Run) -> ExtendContext:
         tokens=run.budget.tokens["context"],
         batch_tokens=whole_rows(run),
         peak_lr=LONG_LR * run.budget.peak_lr,
-        mixture={"english": 0.45, "code": 0.2, "tasks": 0.05, "needles": 0.3},
+        mixture=LENGTHENING,
     )
 
 
@@ -217,7 +227,7 @@ def washing(run: Run) -> Wash:
         tokens=run.budget.tokens["wash"],
         batch_tokens=whole_rows(run),
         peak_lr=WASH_LR * run.budget.peak_lr,
-        mixture={"english": 0.6, "code": 0.1, "chat": 0.3},
+        mixture=WASHING,
     )
 
 

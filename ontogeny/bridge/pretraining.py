@@ -31,14 +31,17 @@ def pretrain(
     shape: Shape,
     mixture: Mixture,
     work: Work,
-    tokens: Artifact,
-    tokenizer: Artifact,
+    *parents: Artifact,
 ) -> Made:
     """Trains from random weights and writes the model into the payload.
+
+    Args:
+        parents: tokens whose domains the mixture names, and last the tokenizer.
 
     Raises:
         InputError: when tokenizer, shape and corpus do not fit together.
     """
+    *tokens, tokenizer = parents
     tokenizer.verify()
     vocabulary = Tokenizer.load(tokenizer.path)
     if vocabulary.vocab_size != shape.vocab_size:
@@ -49,7 +52,7 @@ def pretrain(
     model = Transformer(shape)
     initialise(model, seed=work.named_seed("weights"))
     model.to(device(config.device))
-    made = _learn(config, mixture, work, model, vocabulary, (tokens,))
+    made = _learn(config, mixture, work, model, vocabulary, tokens)
     save_model(work.payload, model, tokenizer, chats=False)
     return made
 

@@ -3,7 +3,7 @@
     SPLIT/DOMAIN.ids.npy      unsigned, every document's ids one after the other
     SPLIT/DOMAIN.starts.npy   int64, shape (documents + 1,): where each document begins
     SPLIT/DOMAIN.bytes.npy    int64, shape (documents,): its UTF-8 bytes, for bits per byte
-    SPLIT/DOMAIN.weights.npy  uint8, as many as ids: 1 where a loss is taken; conversations only
+    SPLIT/DOMAIN.weights.npy  uint8, as many as ids: 0 where no loss is taken; absent: all are 1
 
 Knows no model. End-of-text tokens are not stored; the reader puts them between texts.
 """
@@ -11,7 +11,7 @@ Knows no model. End-of-text tokens are not stored; the reader puts them between 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ class Shard:
 def encode(table: pa.Table, tokenizer: Tokenizer) -> Shard:
     """Every document of `table` as ids."""
     encoded = tokenizer.encode_batch(table["text"].to_pylist())
-    return _shard(encoded, byte_lengths(table), tokenizer.vocab_size)
+    return shard_of(encoded, byte_lengths(table).tolist(), tokenizer.vocab_size)
 
 
 def encode_conversations(conversations: Sequence[Conversation], tokenizer: Tokenizer) -> Shard:
@@ -71,19 +71,23 @@ def encode_conversations(conversations: Sequence[Conversation], tokenizer: Token
     rendered = [render(conversation, tokenizer) for conversation in conversations]
     sizes = [sum(len(m.content.encode()) for m in each.messages) for each in conversations]
     ids = [np.array(each.ids, np.uint32) for each in rendered]
-    shard = _shard(ids, np.array(sizes, np.int64), tokenizer.vocab_size)
-    weights = np.concatenate([np.array(each.weights, np.uint8) for each in rendered])
-    return replace(shard, weights=weights)
+    weights = [np.array(each.weights, np.uint8) for each in rendered]
+    return shard_of(ids, sizes, tokenizer.vocab_size, weights)
 
 
-def _shard(
-    encoded: Sequence[npt.NDArray[Any]], sizes: npt.NDArray[np.int64], vocab_size: int
+def shard_of(
+    encoded: Sequence[npt.NDArray[Any]],
+    sizes: Sequence[int],
+    vocab_size: int,
+    weights: Sequence[npt.NDArray[np.uint8]] | None = None,
 ) -> Shard:
+    """Documents' ids, their bytes and perhaps the weights of their ids, laid end to end."""
     lengths = np.array([len(ids) for ids in encoded], np.int64)
     kind = np.uint16 if vocab_size <= 1 << 16 else np.uint32
     flat: npt.NDArray[Any] = np.concatenate([np.zeros(0, np.uint32), *encoded]).astype(kind)
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    return Shard(flat, starts, sizes)
+    together = None if weights is None else np.concatenate([np.zeros(0, np.uint8), *weights])
+    return Shard(flat, starts, np.array(sizes, np.int64), together)
 
 
 def write_shard(directory: Path, split: str, domain: str, shard: Shard) -> None:

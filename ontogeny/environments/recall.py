@@ -7,7 +7,6 @@ over a distance needs.
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 from ontogeny.base.errors import InputError
 from ontogeny.environments.environment import Generated, Problem
@@ -64,12 +63,42 @@ def recall(facts: int, filler: int = 0, updates: bool = False) -> Generated:
 
 
 def needle(sentences: int) -> Generated:
-    """One fact in a haystack of so many sentences: `recall(1, sentences)` under a name of its own.
+    """One fact in a haystack of so many sentences, of about seven tokens each.
 
-    The simplest form of "needle in a haystack" (Hsieh et al. 2024, arXiv:2404.06654, niah_single);
-    a sentence takes about seven tokens.
+    The simplest form of "needle in a haystack" (Hsieh et al. 2024, arXiv:2404.06654, niah_single):
+    the answer is one word, and nothing else in the haystack is of its kind.
     """
-    return replace(recall(1, sentences), name=f"needle-{sentences}")
+    if sentences < 1:
+        raise InputError(f"a haystack of {sentences} sentences is asked for; give at least 1")
+
+    def draw(source: random.Random) -> Problem:
+        fact, question, value = _colored(source)
+        lines = [source.choice(FILLER) for _ in range(sentences)]
+        depth = source.randrange(sentences + 1)
+        lines.insert(depth, fact)
+        prompt = " ".join([*lines, question])
+        meta = {"facts": 1, "depth": depth / sentences}
+        return Problem(f"{fact} {depth}", prompt, value, "word", meta)
+
+    return Generated(f"needle-{sentences}", "needle", sentences, draw)
+
+
+def haystack(source: random.Random, sentences: int) -> tuple[str, str]:
+    """A prompt with a fact among up to so many sentences before and after it, and its answer."""
+    fact, question, value = _colored(source)
+    before, after = (
+        [source.choice(FILLER) for _ in range(source.randint(0, sentences))] for _ in range(2)
+    )
+    return " ".join([*before, fact, *after, question]), value
+
+
+def _colored(source: random.Random) -> tuple[str, str, str]:
+    """A fact about a color, the question after it and the color."""
+    wordings = [(fact, question) for fact, question, form in WORDINGS if form == "word"]
+    fact, question = source.choice(wordings)
+    name, thing, value = source.choice(NAMES), source.choice(THINGS), source.choice(COLORS)
+    said = fact.format(name=name, thing=thing, value=value)
+    return said, question.format(name=name, thing=thing), value
 
 
 def _value(source: random.Random, form: str) -> str:

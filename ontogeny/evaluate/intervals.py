@@ -125,8 +125,8 @@ def recovered_share(
 ) -> Interval:
     """sum(damaged - repaired) / sum(damaged - undamaged) with a bootstrap over the units.
 
-    Unlike in `ratio` the lower sum may be of either sign in a resample; such a resample has no
-    share and counts as the worst (nothing was lost there, so nothing can have come back).
+    Unlike in `ratio` the lower sum may be of either sign in a resample. Nothing was lost in such a
+    resample, so nothing can have come back: it counts as the worst of the others, and as 0 at most.
 
     Raises:
         InputError: unlike lengths, or the units together lost nothing.
@@ -138,7 +138,10 @@ def recovered_share(
     if lost.sum() <= 0:
         raise InputError(f"{name}: nothing was lost, so no share of it can be won back")
     sums = _resampled_sums(np.stack([won, lost]), named_seed(seed, "bootstrap", name))
-    shares = np.where(sums[:, 1] > 0, sums[:, 0] / np.where(sums[:, 1] > 0, sums[:, 1], 1), -np.inf)
+    valid = sums[:, 1] > 0
+    known = sums[valid, 0] / sums[valid, 1]
+    shares = np.full(len(sums), known.min(initial=0.0))
+    shares[valid] = known
     low, high = np.percentile(shares, [2.5, 97.5], method="closest_observation")
     return Interval(float(won.sum() / lost.sum()), float(low), float(high), len(won))
 

@@ -29,7 +29,9 @@ def group_advantages(reward_GK: Tensor, baseline: Baseline = "std", eps: float =
             2024, arXiv:2402.14740).
         eps: below this a deviation counts as none.
     """
-    centred_GK = reward_GK - reward_GK.mean(1, keepdim=True)
+    # the mean of equal rewards may differ from them by rounding, which would pass for credit
+    equal_G1 = (reward_GK == reward_GK[:, :1]).all(1, keepdim=True)
+    centred_GK = (reward_GK - reward_GK.mean(1, keepdim=True)).masked_fill(equal_G1, 0.0)
     if baseline == "mean":
         return centred_GK
     if baseline == "leave_one_out":

@@ -24,12 +24,12 @@ STEP = 1.5
 FIRST_RUNG_FLOPS = 1e9
 SHARES = {
     "pretrain": 0.5,
-    "continue": 0.07,
+    "continue": 0.04,
     "context": 0.13,
-    "sft": 0.08,
-    "wash": 0.07,
+    "sft": 0.1,
+    "wash": 0.06,
     "dpo": 0.03,
-    "grpo": 0.12,
+    "grpo": 0.14,
 }
 """Share of the run's FLOPs by stage that learns. Later stages have far more than in large runs
 (docs/log.md): a small model learns to answer by seeing answers."""

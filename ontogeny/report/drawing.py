@@ -79,13 +79,21 @@ def sentence(row: Mapping[str, Any]) -> str:
     return f"{row['name']}: {value}, 95 % interval from {low} to {high}; {goal}{null}"
 
 
+def span_of(low: float, high: float) -> float:
+    """How wide a range is; of one that numbers can hardly tell from a point, its size, or 1."""
+    size = max(abs(low), abs(high))
+    if high - low > 1e-9 * size and size > 1e-300:
+        return high - low
+    return size if size > 1e-300 else 1.0
+
+
 def _scale(row: Mapping[str, Any]) -> Callable[[float], float]:
     known = [row[key] for key in ("low", "high", "null") if row[key] is not None]
     known += [seed["estimate"] for seed in row["seeds"]]
     target = row["target"]
     known += [-abs(target), abs(target)] if row["sense"] == "within" else [target]
     first, last = min(known), max(known)
-    span = (last - first) or abs(first) or 1.0
+    span = span_of(first, last)
     first, last = first - 0.1 * span, last + 0.1 * span
     return lambda value: MARGIN + (value - first) / (last - first) * (WIDTH - 2 * MARGIN)
 
@@ -135,7 +143,9 @@ def mark(verdict: str) -> Markup:
 
 
 def share_bar(share: float) -> Markup:
-    """A share of 1 as a bar; the number stands beside it."""
+    """A share of 1 as a bar; the number stands beside it. Nothing is no bar."""
+    if share <= 0:
+        return Markup("")
     full = max(0.0, min(1.0, share)) * 100
     return svg(
         *(100, 6, ""),

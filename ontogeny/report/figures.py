@@ -56,7 +56,9 @@ def power(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """0.4 s, 42 s, 4 min 03 s, 2 h 05 min."""
+    """< 0.1 s, 0.4 s, 42 s, 4 min 03 s, 2 h 05 min."""
+    if seconds < 0.05:
+        return "< 0.1 s"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -73,7 +75,7 @@ def percent(share: float) -> str:
         return "< 0.01 %"
     if share >= 1:
         return f"{100 * share:,.0f} %"
-    return f"{100 * share:.{3 if share >= 0.01 else 2}g} %"
+    return f"{100 * share:#.{3 if share >= 0.01 else 2}g} %"
 
 
 def shown(text: str, longest: int = LONGEST_TEXT) -> str:

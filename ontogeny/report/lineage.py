@@ -49,7 +49,10 @@ def trunk_of(nodes: Sequence[Node]) -> tuple[int, ...]:
 
 
 def arrange(nodes: Sequence[Node]) -> Layout:
-    """Lanes such that no two lines run in one; parents stand before their children."""
+    """Lanes such that no two lines run in one; parents stand before their children.
+
+    Where a parent's line ends in a child beside the trunk, the child goes on in its lane.
+    """
     trunk = trunk_of(nodes)
     following = dict(itertools.pairwise(trunk))
     last = [i for i, _ in enumerate(nodes)]  # the row where each node's pipe ends
@@ -59,12 +62,14 @@ def arrange(nodes: Sequence[Node]) -> Layout:
             if following.get(parent) != child:
                 last[parent] = child
     home, pipe = [0] * len(nodes), [0] * len(nodes)
-    busy: dict[int, int] = {}  # lane -> the last row it is taken in
-    for row in range(len(nodes)):
+    holder: dict[int, int] = {}  # lane -> whose pipe runs in it
+    for row, node in enumerate(nodes):
         if row in trunk and last[row] == row:
             continue
-        lane = next(each for each in range(1, len(nodes) + 2) if busy.get(each, -1) < row)
-        busy[lane] = last[row]
+        ending = [] if row in trunk else [p for p in node.parents if last[p] == row and pipe[p]]
+        free = (n for n in itertools.count(1) if n not in holder or last[holder[n]] < row)
+        lane = pipe[ending[0]] if ending else next(free)
+        holder[lane] = row
         pipe[row] = lane
         home[row] = 0 if row in trunk else lane
     return Layout(tuple(home), tuple(pipe), trunk)

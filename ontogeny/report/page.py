@@ -89,8 +89,11 @@ def _story(report: Report) -> list[str]:
     rows = report["effects"]
     counts = {word: sum(row["verdict"] == word for row in rows) for word in VERDICTS}
     told = [f"{n} {VERDICTS[word][n > 1]}" for word, n in counts.items() if n]
+    if len(told) == 1:
+        told = ["all " + told[0] if len(rows) > 1 else told[0]]
     if rows:
-        lines.append(f"Of {len(rows)} effects, {_and(told)}.")
+        effects = "effects" if len(rows) > 1 else "effect"
+        lines.append(f"Of {len(rows)} {effects} claimed, {_and(told)}.")
     return lines
 
 

@@ -5,17 +5,18 @@ Knows no stage and no file.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ontogeny.report.drawing import line, svg, tag
-from ontogeny.report.figures import count, plain
+from ontogeny.report.drawing import line, span_of, svg, tag
+from ontogeny.report.figures import count, fixed
 
 WIDTH, HEIGHT = 320.0, 190.0
-LEFT, RIGHT, TOP, BOTTOM = 42.0, 312.0, 10.0, 160.0
+LEFT, RIGHT, TOP, BOTTOM = 54.0, 312.0, 10.0, 160.0
 MOST_POINTS = 240
 NOISY = 10.0  # a line that goes up and down ten times its range is shown with its running mean
 WINDOW = 1 / 20  # of the points, for that mean
@@ -47,11 +48,11 @@ def plot(title: str, unit: str, total: float, main: Points, others: Sequence[Poi
     """
     everything = [y for points in (main, *others) for y in points.y]
     low, high = min(everything), max(everything)
-    room = 0.06 * ((high - low) or abs(high) or 1.0)
+    room = 0.06 * span_of(low, high)
     low, high = low - room, high + room
-    y_ticks = [tick for tick in ticks(low, high, 4) if low <= tick <= high]
+    y_ticks = _inside(low, high)
     end = max(total, main.x[-1])
-    x_ticks = [tick for tick in ticks(0.0, end, 4) if tick <= end]
+    x_ticks = _inside(0.0, end)
 
     def across(x: float) -> float:
         return LEFT + x / end * (RIGHT - LEFT) if end else LEFT
@@ -71,13 +72,25 @@ def plot(title: str, unit: str, total: float, main: Points, others: Sequence[Poi
 
 def ticks(low: float, high: float, wanted: int) -> list[float]:
     """About `wanted` round numbers (1, 2 or 5 times a power of ten) that reach around the range."""
-    span = (high - low) or abs(high) or 1.0
-    raw = span / wanted
-    size = 10.0 ** math.floor(math.log10(raw))
-    step = size * next((m for m in (1, 2, 5, 10) if raw <= m * size), 10)
+    span = span_of(low, high)
+    if span > high - low:
+        low, high = low - span / 2, high + span / 2
+    raw = (high - low) / wanted
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = power * next((m for m in (1, 2, 5, 10) if raw <= m * power), 10)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     digits = max(0, 1 - math.floor(math.log10(step)))
     return [round(n * step, digits) for n in range(first, max(last, first + 1) + 1)]
+
+
+def _inside(low: float, high: float) -> list[float]:
+    """Three ticks or more that lie in the range."""
+    found: list[float] = []
+    for wanted in (4, 6, 9, 14):
+        found = [tick for tick in ticks(low, high, wanted) if low <= tick <= high]
+        if len(found) > 2:
+            break
+    return found
 
 
 def noise(points: Points) -> float:
@@ -111,6 +124,12 @@ def _path(
     return tag("path", d="M" + "L".join(places), class_=class_)
 
 
+def _decimals(found: Sequence[float]) -> int:
+    """So many that neighbouring ticks read differently."""
+    steps = [b - a for a, b in itertools.pairwise(found)]
+    return min(8, max(0, math.ceil(-math.log10(min(steps)) - 1e-9))) if steps else 2
+
+
 def _axes(
     x_ticks: Sequence[float],
     y_ticks: Sequence[float],
@@ -119,10 +138,11 @@ def _axes(
     unit: str,
 ) -> list[Markup]:
     parts = []
+    decimals = _decimals(y_ticks)
     for y in y_ticks:
         parts.append(line(LEFT, down(y), RIGHT, down(y), "grid"))
-        label = tag("text", plain(y), x=LEFT - 6, y=down(y) + 3.5, text_anchor="end")
-        parts.append(label)
+        words = count(y) if y >= 10_000 else fixed(y, decimals)
+        parts.append(tag("text", words, x=LEFT - 6, y=down(y) + 3.5, text_anchor="end"))
     for x in x_ticks:
         parts.append(line(across(x), BOTTOM, across(x), BOTTOM + 4, "axis"))
         anchor = "end" if across(x) > RIGHT - 12 else "middle"

@@ -49,7 +49,7 @@ def effect_row(row: Report) -> dict[str, Any]:
         "meaning": row["meaning"],
         "unit": row["unit"],
         "notes": " ".join(notes),
-        "estimate": "not measured" if row["estimate"] is None else written(row),
+        "estimate": None if row["estimate"] is None else written(row),
         "target": figures.bound(row["sense"], row["target"]),
         "verdict": row["verdict"],
         "mark": drawing.mark(row["verdict"]),
@@ -118,13 +118,11 @@ def costs_section(report: Report) -> dict[str, Any]:
     evidence = [row for row in report["costs"] if not row["main"]]
     rows = [row | {"bar": drawing.share_bar(row["share"])} for row in steps]
     if measuring:
-        words = f"{len(measuring)} measurements, comparisons, effects and samples"
-        rows.append(_sum(measuring, words, drawn=True))
-    words = f"beside it, {len(evidence)} of controls and other seeds"
+        rows.append(_sum(measuring, f"measuring ({len(measuring)})", drawn=True))
     return {
         "rows": rows,
         "total": _sum(steps + measuring, "the life"),
-        "evidence": _sum(evidence, words) if evidence else None,
+        "evidence": _sum(evidence, f"evidence ({len(evidence)})") if evidence else None,
     }
 
 

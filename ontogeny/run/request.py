@@ -102,7 +102,7 @@ def request(
     if not valid_name(name):
         raise InputError(f"'{name}' is no name; use letters, digits, _ . - and / between parts")
     kinds = tuple(kind for _, kind in parents)
-    if kinds != stage.takes:
+    if not _fit(kinds, stage.takes):
         raise InputError(
             f"{type(stage).__name__} takes ({', '.join(stage.takes)}), "
             f"not ({', '.join(kinds)}); mend the call"
@@ -112,6 +112,15 @@ def request(
     ids = [parent for parent, _ in parents]
     made = artifact_id(stage.stage, stage.version, identity_of(stage), ids, seed)
     return Request(name, stage, tuple(ids), seed, made)
+
+
+def _fit(kinds: tuple[str, ...], takes: tuple[str, ...]) -> bool:
+    """Whether the parents' kinds are what a stage takes; KIND+ stands for one or more of KIND."""
+    pattern = "".join(
+        f"(?:{re.escape(kind.removesuffix('+'))};){'+' if kind.endswith('+') else ''}"
+        for kind in takes
+    )
+    return re.fullmatch(pattern, "".join(f"{kind};" for kind in kinds)) is not None
 
 
 def plain_name(name: str) -> str:

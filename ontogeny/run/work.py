@@ -39,7 +39,7 @@ class Stage(Protocol):
     """A frozen config plus one function.
 
     `stage` is its kind, `version` rises by hand when results would change, `takes` and `makes`
-    are kinds of artifacts.
+    are kinds of artifacts; `KIND+` in `takes` stands for one or more of a kind.
     """
 
     stage: ClassVar[str]

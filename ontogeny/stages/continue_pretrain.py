@@ -29,10 +29,10 @@ class ContinuePretrain(OverTokens):
 
     stage: ClassVar[str] = "continue_pretrain"
     version: ClassVar[int] = 1
-    takes: ClassVar[tuple[str, ...]] = ("model", "tokens")
+    takes: ClassVar[tuple[str, ...]] = ("model", "tokens+")
     makes: ClassVar[str] = "model"
 
-    def __call__(self, work: Work, model: Artifact, tokens: Artifact) -> Made:
+    def __call__(self, work: Work, model: Artifact, *tokens: Artifact) -> Made:
         """Writes the model with its tokenizer."""
-        made: Made = bridge.continue_training(self, self.mixture, work, model, (tokens,))
+        made: Made = bridge.continue_training(self, self.mixture, work, model, tokens)
         return made

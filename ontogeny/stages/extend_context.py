@@ -30,13 +30,11 @@ class ExtendContext(OverTokens):
 
     stage: ClassVar[str] = "extend_context"
     version: ClassVar[int] = 1
-    takes: ClassVar[tuple[str, ...]] = ("model", "tokens", "tokens")
+    takes: ClassVar[tuple[str, ...]] = ("model", "tokens+")
     makes: ClassVar[str] = "model"
 
-    def __call__(self, work: Work, model: Artifact, tokens: Artifact, long: Artifact) -> Made:
+    def __call__(self, work: Work, model: Artifact, *tokens: Artifact) -> Made:
         """Writes the model, its config.json telling other libraries how positions are scaled."""
         shape = bridge.shape_of(model).extended(self.method, self.factor)
-        made: Made = bridge.continue_training(
-            self, self.mixture, work, model, (tokens, long), shape=shape
-        )
+        made: Made = bridge.continue_training(self, self.mixture, work, model, tokens, shape=shape)
         return made

@@ -27,7 +27,7 @@ class Pretrain(OverTokens):
 
     stage: ClassVar[str] = "pretrain"
     version: ClassVar[int] = 1
-    takes: ClassVar[tuple[str, ...]] = ("tokens", "tokenizer")
+    takes: ClassVar[tuple[str, ...]] = ("tokens+", "tokenizer")
     makes: ClassVar[str] = "model"
 
     def __post_init__(self) -> None:
@@ -46,7 +46,7 @@ class Pretrain(OverTokens):
         """Room for the model and three checkpoints of weights and moments, in fp32."""
         return 4 * self.shape.parameters() * (1 + 3 * 3)
 
-    def __call__(self, work: Work, tokens: Artifact, tokenizer: Artifact) -> Made:
+    def __call__(self, work: Work, *parents: Artifact) -> Made:
         """Writes the model with its tokenizer; stock transformers loads it."""
-        made: Made = bridge.pretrain(self, self.shape, self.mixture, work, tokens, tokenizer)
+        made: Made = bridge.pretrain(self, self.shape, self.mixture, work, *parents)
         return made

@@ -26,12 +26,12 @@ class SFT(OverTokens):
 
     stage: ClassVar[str] = "sft"
     version: ClassVar[int] = 1
-    takes: ClassVar[tuple[str, ...]] = ("model", "conversations")
+    takes: ClassVar[tuple[str, ...]] = ("model", "conversations+")
     makes: ClassVar[str] = "model"
 
-    def __call__(self, work: Work, model: Artifact, conversations: Artifact) -> Made:
+    def __call__(self, work: Work, model: Artifact, *conversations: Artifact) -> Made:
         """Writes the model; its config.json ends a generation at the end of a turn."""
         made: Made = bridge.continue_training(
-            self, self.mixture, work, model, (conversations,), teaches_chat=True
+            self, self.mixture, work, model, conversations, teaches_chat=True
         )
         return made

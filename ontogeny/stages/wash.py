@@ -26,14 +26,10 @@ class Wash(OverTokens):
 
     stage: ClassVar[str] = "wash"
     version: ClassVar[int] = 1
-    takes: ClassVar[tuple[str, ...]] = ("model", "tokens", "conversations")
+    takes: ClassVar[tuple[str, ...]] = ("model", "tokens+", "conversations+")
     makes: ClassVar[str] = "model"
 
-    def __call__(
-        self, work: Work, model: Artifact, tokens: Artifact, conversations: Artifact
-    ) -> Made:
+    def __call__(self, work: Work, model: Artifact, *sources: Artifact) -> Made:
         """Writes the model with its tokenizer."""
-        made: Made = bridge.continue_training(
-            self, self.mixture, work, model, (tokens, conversations)
-        )
+        made: Made = bridge.continue_training(self, self.mixture, work, model, sources)
         return made

@@ -5,10 +5,10 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ontogeny.report.drawing import HEIGHT, WIDTH, interval, mark
+from ontogeny.report.drawing import HEIGHT, LETTER, WIDTH, interval, mark
 from ontogeny.report.lineage import Node, arrange, draw, trunk_of
 from ontogeny.report.plot import BOTTOM, LEFT, RIGHT, TOP, Points, plot, running_mean, ticks
 
@@ -36,12 +36,16 @@ def places(svg: str, key: str) -> list[float]:
     return [float(value) for value in re.findall(rf' {key}="([^"]*)"', svg)]
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(effects())
 def test_everything_of_an_effect_lies_inside_its_drawing(row: dict[str, Any]) -> None:
     svg = interval(row)
     for key in ("x", "x1", "x2", "cx"):
         assert all(0 <= place <= WIDTH for place in places(svg, key)), (key, svg)
     assert all(0 <= place <= HEIGHT for place in places(svg, "y"))
+    for x, label in re.findall(r'<text x="([^"]*)"[^>]*>([^<]*)<', svg):
+        half = len(label) * LETTER / 2
+        assert float(x) - half >= -0.01 and float(x) + half <= WIDTH + 0.01, label
     assert all(width >= 0 for width in places(svg, "width"))
     assert svg.count("<circle") == len(row["seeds"])  # the estimate, and a ring for each other
     assert ('class="bar"' in svg) == (row["estimate"] is not None)
@@ -66,6 +70,7 @@ def test_every_verdict_has_a_sign_of_its_own() -> None:
     assert len(shapes) == 5
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(numbers, numbers, st.integers(2, 8))
 def test_ticks_are_round_few_and_reach_around_the_range(a: float, b: float, wanted: int) -> None:
     low, high = min(a, b), max(a, b)
@@ -78,6 +83,7 @@ def test_ticks_are_round_few_and_reach_around_the_range(a: float, b: float, want
     assert max(steps) == pytest.approx(min(steps), rel=1e-3)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(numbers, min_size=1, max_size=400), st.lists(numbers, max_size=30))
 def test_a_plot_stays_inside_its_axes(values: list[float], other: list[float]) -> None:
     main = Points([float(n + 1) for n in range(len(values))], values)
@@ -120,6 +126,7 @@ def families(draw: st.DrawFn) -> list[Node]:
     return nodes
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(families())
 def test_no_two_lines_of_a_lineage_run_in_one_lane(nodes: list[Node]) -> None:
     layout = arrange(nodes)
@@ -129,14 +136,16 @@ def test_no_two_lines_of_a_lineage_run_in_one_lane(nodes: list[Node]) -> None:
     for row, lane in enumerate(layout.pipe):
         children = [c for c, node in enumerate(nodes) if row in node.parents]
         piped = [c for c in children if following.get(row) != c]
-        rows = range(row, max(piped, default=row) + 1)
+        last = max(piped, default=row)
         assert (lane == 0) == (row in trunk and not piped)
-        cells = {(lane, each) for each in rows} if lane else {(0, row)}
+        handed_on = last > row and layout.home[last] == lane  # the child goes on in it
+        cells = {(lane, each) for each in range(row, last + (not handed_on))} if lane else set()
         assert not cells & taken
         taken |= cells
     assert all((lane == 0) == (row in trunk) for row, lane in enumerate(layout.home))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(families())
 def test_every_parent_has_an_arrow_and_every_artifact_a_dot(nodes: list[Node]) -> None:
     svg = draw(nodes)

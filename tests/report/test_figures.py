@@ -58,9 +58,9 @@ def test_the_table_of_a_terminal_is_aligned() -> None:
     measured = {"estimate": 1.451, "low": 1.405, "high": 1.501, "seeds": [{}, {}, {}]}
     bits = row("base.bpb", sense="at_most", target=1.45, verdict="short", **measured)
     assert effects_table({"effects": [bits, row("continue.gain")]}) == [
-        "effect         estimate [95 % interval]  target         verdict   seeds",
-        "base.bpb       1.451 [1.405, 1.501]      at most 1.45   short     3",
-        "continue.gain  -                         at least 0.5   untested  0",
+        "effect         estimate [95 % interval]  target        verdict   seeds",
+        "base.bpb       1.451 [1.405, 1.501]      at most 1.45  short     3",
+        "continue.gain  -                         at least 0.5  untested  0",
     ]
     assert effects_table({"effects": []}) == []
 

@@ -23,7 +23,9 @@ def test_without_a_name_the_newest_is_read(grown: Any) -> None:
         path = write_life(grown.store, Life(recipe, "1m", 0, ()))
         os.utime(path, (1e9 - age, 1e9 - age))
     assert read_life(grown.store).recipe == "newest"
-    with pytest.raises(InputError, match="no run of 'quickstart' .* newest, older"):
+    with pytest.raises(
+        InputError, match="no run of 'quickstart' has left a report; of newest, older"
+    ):
         read_life(grown.store, "quickstart")
 
 

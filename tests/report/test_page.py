@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from markupsafe import Markup
 
 from ontogeny.report import page
 from ontogeny.report.contents import report_of
@@ -16,6 +15,7 @@ from ontogeny.report.drawing import tag
 from ontogeny.report.figures import shown
 from ontogeny.report.page import render
 
+HERE = Path(page.__file__).parent
 VOID = {"meta", "br"}
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -59,7 +59,7 @@ class Reader(HTMLParser):
     @property
     def text(self) -> str:
         """All that is written."""
-        return " ".join("".join(self.words).split())
+        return " ".join(" ".join(self.words).split())
 
 
 @pytest.fixture
@@ -90,8 +90,8 @@ def test_it_tells_every_effect_in_words(html: str) -> None:
         "continue.gain code Control: arm/english.",
         "0.800 [0.790, 0.810]",
         "seed 1: 0.710 [0.700, 0.720]",
-        "dpo.winrate wins not measured share ≥ 0.6 untested",
-        "Of 3 effects, 2 hold and 1 was not tested.",
+        "target 0.6 null 0.5 not measured share ≥ 0.6 untested",
+        "Of 3 effects claimed, 2 hold and 1 was not tested.",
     ):
         assert words in text, words
 
@@ -99,9 +99,9 @@ def test_it_tells_every_effect_in_words(html: str) -> None:
 def test_it_tells_stages_costs_prompts_and_sources(html: str) -> None:
     text = Reader(html).text
     for words in (
-        "sft · 1 min 00 s",
+        "sft · 1 min 00 s ·",
         "base pretrain 1 min 00 s 1 M 6.0 × 10¹² 66.7 %",
-        "beside it, 3 of controls and other seeds",
+        "evidence (3) 1 min 04 s",
         "The state base of base sft of sft grpo of grpo",
         "base loss, nats a token",
         "grpo reward, mean of the answers",
@@ -142,7 +142,7 @@ def contrast(first: str, second: str) -> float:
 
 
 def test_text_and_drawings_have_contrast_in_both_schemes() -> None:
-    css = (Path(page.__file__).parent / "page.css").read_text()
+    css = (HERE / "page.css").read_text()
     schemes = re.findall(r":root \{(.*?)\}", css, re.DOTALL)
     assert len(schemes) == 2
     for scheme in schemes:
@@ -157,31 +157,35 @@ def test_text_and_drawings_have_contrast_in_both_schemes() -> None:
 
 def test_what_a_model_or_a_document_wrote_is_only_ever_text(grown: Any) -> None:
     text = " | ".join(HOSTILE)
-    base = grown.make("base", "model", "pretrain", summary=[text])
+    told = text.replace("\ud800", "")  # a record is UTF-8; samples may escape half a surrogate
+    base = grown.make("base", "model", "pretrain", summary=[told])
     grown.samples("samples", base, {text: text, "short": text})
-    grown.effect("x.y", 0.8, meaning=text, unit=text, control=text)
+    grown.effect("x.y", 0.8, meaning=told, unit=told, control=told)
     grown.tell({"event": "began", "stage": "base", "id": base.id})
-    told = {"done": 1, "total": 2, "unit": text, "loss": 1.0, text: 2.0}
-    grown.tell({"event": "progress", "stage": "base", **told})
+    numbers = {"loss": 1.0, text: 2.0}
+    progress = {"event": "progress", "stage": "base", "done": 1, "total": 2, "unit": text}
+    grown.tell(progress | numbers)
     report = report_of(grown.store, grown.life())
     html = render(report | {"recipe": text, "budget": text})
     reader = Reader(html)
-    assert {name for name, _ in reader.elements} == {
-        name for name, _ in Reader(render(report_of(grown.store, grown.life()))).elements
-    }
     assert reader.open == []
-    assert "<script" not in html and "onerror" not in str(reader.elements)
+    ours = re.findall(r"<([a-zA-Z]\w*)", (HERE / "page.html.jinja").read_text())
+    drawn = {"svg", "title", "circle", "line", "path", "rect", "text", "defs", "marker"}
+    assert {name for name, _ in reader.elements} <= set(ours) | drawn
+    assert "<script" not in html
+    assert not {key for _, attributes in reader.elements for key in attributes} & {"onerror", "src"}
     assert "{{ 7 * 7 }}{% raw %}" in reader.text and "&lt;b&gt;" in reader.text
     assert "\\x1b[2J\\x00\\x07 \\u202e gnirts \\u200b \\ud800 \\ufeff" in reader.text
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u200b\u202e\ud800\ufeff]", html)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.text(st.characters(codec=None), max_size=60))
 def test_shown_text_keeps_its_letters_and_no_control(text: str) -> None:
     harmless = shown(text)
     assert all(character == "\n" or character.isprintable() for character in harmless)
-    assert "".join(c for c in text if c.isprintable()) in harmless or not text.isprintable()
-    assert Markup(tag("p", text, title=text)).striptags() is not None
+    if text.isprintable():
+        assert harmless == text
     assert re.fullmatch(r'<p title="[^"<>]*">[^"<>]*</p>', tag("p", text, title=text))
 
 
@@ -191,7 +195,7 @@ def test_a_long_text_is_cut_and_says_so() -> None:
 
 
 def test_a_run_with_nothing_to_tell_still_has_a_page(grown: Any) -> None:
-    for _ in range(2):
+    for number in range(2):
         reader = Reader(render(report_of(grown.store, grown.life())))
         assert reader.open == [] and "quickstart" in reader.text
-        grown.make("corpus", "corpus", "prepare", execution={}, cost={})
+        grown.make(f"corpus-{number}", "corpus", "prepare", execution={}, cost={})

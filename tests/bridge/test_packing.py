@@ -1,0 +1,88 @@
+"""Answers stand whole in their rows, and only they are learnt."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ontogeny.base.errors import InputError
+from ontogeny.bridge.packing import Said, pack
+
+FILL = 999
+WIDTH = 12
+LENGTHS = st.tuples(st.integers(1, 8), st.integers(1, 5))
+
+
+def numbered(lengths: list[tuple[int, int]]) -> list[Said]:
+    """Answers whose ids count up, so that every token is known by its id."""
+    found, first = [], 0
+    for prompt, answer in lengths:
+        ids = range(first, first + prompt + answer)
+        found.append(Said(tuple(ids[:prompt]), tuple(ids[prompt:])))
+        first += prompt + answer
+    return found
+
+
+@given(st.lists(LENGTHS, min_size=1, max_size=12))
+def test_every_sequence_stands_whole_in_one_row_and_in_order(
+    lengths: list[tuple[int, int]],
+) -> None:
+    said = numbered(lengths)
+    packed = pack(said, WIDTH, FILL)
+    found = []
+    for row, documents in enumerate(packed.documents):
+        assert sum(documents) == WIDTH
+        start = 0
+        for length in documents:
+            part = slice(start, start + length)
+            start += length
+            tokens, targets = packed.tokens_BT[row, part], packed.targets_BT[row, part]
+            if int(tokens[0]) == FILL:  # what is left of a row, and only that
+                assert start == WIDTH
+                assert {*tokens.tolist(), *targets.tolist()} == {FILL}
+            else:
+                found.append((*tokens.tolist(), int(targets[-1])))
+                assert tokens[1:].tolist() == targets[:-1].tolist()
+    assert found == [(*each.prompt, *each.answer) for each in said]
+
+
+@given(st.lists(LENGTHS, min_size=1, max_size=12))
+def test_weights_lie_on_answers_alone_and_each_token_knows_its_answer(
+    lengths: list[tuple[int, int]],
+) -> None:
+    said = numbered(lengths)
+    packed = pack(said, WIDTH, FILL)
+    inside = packed.weights_BT > 0
+    assert set(packed.weights_BT.flatten().tolist()) <= {0.0, 1.0}
+    learnt = list(
+        zip(packed.answer_BT[inside].tolist(), packed.targets_BT[inside].tolist(), strict=True)
+    )
+    assert learnt == [(number, id_) for number, each in enumerate(said) for id_ in each.answer]
+    assert not packed.answer_BT[~inside].any()
+
+
+@given(st.lists(LENGTHS, min_size=1, max_size=12))
+def test_spread_puts_each_number_at_its_token(lengths: list[tuple[int, int]]) -> None:
+    said = numbered(lengths)
+    packed = pack(said, WIDTH, FILL)
+    values_BT = packed.spread([[float(id_) for id_ in each.answer] for each in said])
+    inside = packed.weights_BT > 0
+    assert values_BT[inside].tolist() == packed.targets_BT[inside].tolist()
+    assert not values_BT[~inside].any()
+    assert values_BT.shape == packed.tokens_BT.shape
+
+
+def test_rows_are_filled_before_a_new_one_begins() -> None:
+    packed = pack(numbered([(2, 3), (3, 2), (2, 3), (8, 5)]), WIDTH, FILL)
+    assert packed.documents == [[4, 4, 4], [12]]
+
+
+def test_a_sequence_may_fill_a_row_and_not_exceed_it() -> None:
+    assert pack(numbered([(8, 5)]), WIDTH, FILL).tokens_BT.shape == (1, WIDTH)
+    with pytest.raises(InputError, match="takes 13 tokens, a row has 12; shorten the answers"):
+        pack(numbered([(1, 1), (9, 5)]), WIDTH, FILL)
+
+
+def test_values_for_other_tokens_are_refused() -> None:
+    packed = pack(numbered([(2, 3)]), WIDTH, FILL)
+    with pytest.raises(RuntimeError):
+        packed.spread([[1.0, 2.0]])
