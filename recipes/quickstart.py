@@ -8,6 +8,7 @@ ontogeny run quickstart:evidence              # control arms, a placebo and two 
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from ontogeny.base.artifact import Artifact
 from ontogeny.evaluate.laptop import CLAIMS
@@ -19,7 +20,7 @@ from ontogeny.stages.continue_pretrain import ContinuePretrain
 from ontogeny.stages.converse import Converse
 from ontogeny.stages.dpo import DPO
 from ontogeny.stages.drift import Drift
-from ontogeny.stages.effect import Effect, Form, Null
+from ontogeny.stages.effect import Effect, Form
 from ontogeny.stages.encode import Encode
 from ontogeny.stages.extend_context import ExtendContext
 from ontogeny.stages.grpo import GRPO
@@ -39,7 +40,7 @@ PROMPTS = (
     "What is 7 plus 5?",
     "The hat of Anna is red. The hat of Karl is blue. What color is the hat of Anna?",
 )
-SHORT, LONG = "needle-24", "needle-110"  # about 240 and 1,000 tokens with question and answer
+NEAR, FAR = "needle-24", "needle-110"  # about 240 and 1,000 tokens with question and answer
 TAUGHT = (
     *("largest-2", "largest-3", "largest-5", "first-3", "last-3", "longest-3", "count-5"),
     *("letters-3", "vowels-3", "recall-1", "recall-2", "recall-4", "addition-1", "addition-2"),
@@ -64,7 +65,50 @@ ENGLISH, NO_REPLAY = {"english": 0.95, "recall": 0.05}, {"code": 1.0}
 LENGTHENING = {"english": 0.45, "code": 0.15, "recall": 0.05, "needles": 0.35}
 WASHING = {"english": 0.6, "code": 0.1, "chat": 0.3}
 CODE_LR, LONG_LR, SFT_LR, WASH_LR, DPO_LR, GRPO_LR = 0.1, 0.3, 0.4, 0.3, 0.02, 0.04
-DPO_BETA, PAIR_TASKS, GRPO_STEP_TOKENS = 0.1, 500, 8192
+DPO_BETA, PAIR_TASKS, GRPO_STEP_TOKENS, PLAYED_TOKENS = 0.1, 500, 8192, 24
+
+
+def effect(
+    claim: str, form: Form, series: str, *of: str, **more: Any
+) -> tuple[Effect, tuple[str, ...]]:
+    """The number behind a claim and the names of what it is computed from."""
+    return Effect(claim=CLAIMS[claim], form=form, series=series, **more), of
+
+
+BITS = {"null_from": "first", "null_series": "english.xz"}
+MAIN_EFFECTS = (
+    effect("base.bpb", "level", "english.bits", "bits", **BITS),
+    effect("context.needle", "level", "exam.score", "find/far", "find/near", gate=0.95),
+    effect("context.short_loss", "change", "english.nats", "code", "long"),
+    effect("sft.format", "level", "exam.form", "sft", "long", null_from="level"),
+    effect("wash.kept", "change", "exam.form", "sft", "wash", "long", null_from="loss"),
+    effect("dpo.winrate", "wins", "exam.score", "play/wash", "play/dpo"),
+    effect("dpo.kl", "level", "kl", "drift"),
+    effect("grpo.reward", "change", "exam.score", "play/dpo", "play/grpo"),
+)
+ARM_EFFECTS = (
+    effect("continue.gain", "change", "code.nats", "code", "arm/english", control="arm/english"),
+    effect(
+        "continue.forgetting",
+        "change",
+        "english.nats",
+        "arm/english",
+        "code",
+        control="arm/english",
+    ),
+    effect(
+        "wash.recovered",
+        "recovered",
+        "english.nats",
+        "sft",
+        "wash",
+        "arm/washed",
+        control="arm/washed",
+    ),
+    effect(
+        "grpo.placebo", "change", "exam.score", "play/dpo", "play/placebo", control="arm/placebo"
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -80,11 +124,10 @@ class Data:
 
 @dataclass(frozen=True)
 class Life:
-    """The models of one seed by name, what was measured of them, and their fresh problems."""
+    """The models of one seed and the measurements its effects are computed from, by name."""
 
     models: dict[str, Artifact]
     measured: dict[str, Artifact]
-    played: dict[str, Artifact]
 
 
 def quickstart(run: Run) -> Artifact:
@@ -129,54 +172,52 @@ def data(run: Run) -> Data:
 
 def main_line(run: Run, data: Data) -> Life:
     """Base, code, long context, SFT, wash, DPO, GRPO; each measured beside its parent."""
-    base = run(pretraining(run), data.tokens, data.hay, data.tokenizer, name="base")
-    code = run(continuing(run, CODE), base, data.tokens, data.hay, name="code")
-    long = run(lengthening(run), code, data.tokens, data.hay, name="long")
-    sft = run(teaching(run), long, data.chats, name="sft")
-    wash = run(washing(run), sft, data.tokens, data.chats, name="wash")
-    pairs = run(Pairs(environments=dict.fromkeys(PLAYED, PAIR_TASKS)), wash, name="pairs")
-    dpo = run(DPO(peak_lr=DPO_LR * run.budget.peak_lr, beta=DPO_BETA), wash, pairs, name="dpo")
-    grpo = run(reinforcing(run, shuffled=False), dpo, name="grpo")
-    models = {
-        "base": base,
-        "code": code,
-        "long": long,
-        "sft": sft,
-        "wash": wash,
-        "dpo": dpo,
-        "grpo": grpo,
-    }
-    found = {name: measure(run, data, name, model) for name, model in models.items()}
-    fresh = {name: play(run, data, name, models[name]) for name in ("wash", "dpo", "grpo")}
-    life = Life(models, found, fresh)
-    main_effects(run, data, life)
+    texts = (data.tokens, data.hay)
+    models: dict[str, Artifact] = {}
+    models["base"] = run(pretraining(run), *texts, data.tokenizer, name="base")
+    models["code"] = run(continuing(run, CODE), models["base"], *texts, name="code")
+    models["long"] = run(lengthening(run), models["code"], *texts, name="long")
+    models["sft"] = run(teaching(run), models["long"], data.chats, name="sft")
+    models["wash"] = run(washing(run), models["sft"], data.tokens, data.chats, name="wash")
+    asked = Pairs(environments=dict.fromkeys(PLAYED, PAIR_TASKS))
+    pairs = run(asked, models["wash"], name="pairs")
+    models["dpo"] = run(preferring(run), models["wash"], pairs, name="dpo")
+    models["grpo"] = run(reinforcing(run, shuffled=False), models["dpo"], name="grpo")
+    measured = {name: measure(run, data, name, model) for name, model in models.items()}
     for before, after in pairwise(models):
-        run(
-            Compare(),
-            *(models[before], models[after], found[before], found[after], data.tokens),
-            name=f"compare/{after}",
-        )
+        sides = (models[before], models[after], measured[before], measured[after])
+        run(Compare(), *sides, data.tokens, name=f"compare/{after}")
+    for name in ("wash", "dpo", "grpo"):
+        measured[f"play/{name}"] = play(run, data, name, models[name])
+    for name, haystack in (("find/near", NEAR), ("find/far", FAR)):
+        measured[name] = run(finding(haystack), models["long"], data.tokens, name=name)
+    drift = Drift(environments=FRESH, max_tokens=PLAYED_TOKENS)
+    measured["drift"] = run(drift, models["wash"], models["dpo"], name="drift")
+    measured["bits"] = run(BitsPerByte(), models["base"], data.tokens, data.xz, name="bits")
+    for each, of in MAIN_EFFECTS:
+        run(each, *(measured[name] for name in of), name=each.claim.name)
     for name, model in models.items():
         run(Samples(prompts=PROMPTS, max_tokens=24, temperature=0.0), model, name=f"samples/{name}")
-    return life
+    return Life(models, measured)
 
 
 def arms(run: Run, data: Data, life: Life) -> None:
     """The same tokens without the new domain, without replay, without SFT; shuffled rewards."""
-    base, long, dpo = (life.models[name] for name in ("base", "long", "dpo"))
-    models = {
-        "arm/english": run(
-            continuing(run, ENGLISH), base, data.tokens, data.hay, name="arm/english"
-        ),
+    texts, models = (data.tokens, data.hay), life.models
+    made = {
+        "arm/english": run(continuing(run, ENGLISH), models["base"], *texts, name="arm/english"),
         "arm/no-replay": run(
-            continuing(run, NO_REPLAY), base, data.tokens, data.hay, name="arm/no-replay"
+            continuing(run, NO_REPLAY), models["base"], *texts, name="arm/no-replay"
         ),
-        "arm/washed": run(washing(run), long, data.tokens, data.chats, name="arm/washed"),
+        "arm/washed": run(washing(run), models["long"], data.tokens, data.chats, name="arm/washed"),
     }
-    found = {name: measure(run, data, name, model) for name, model in models.items()}
-    placebo = run(reinforcing(run, shuffled=True), dpo, name="arm/placebo")
-    fresh = play(run, data, "arm/placebo", placebo)
-    arm_effects(run, life, found, fresh)
+    placebo = run(reinforcing(run, shuffled=True), models["dpo"], name="arm/placebo")
+    measured = life.measured | {
+        name: measure(run, data, name, model) for name, model in made.items()
+    }
+    measured["play/placebo"] = play(run, data, "placebo", placebo)
+    for each, of in ARM_EFFECTS:
+        run(each, *(measured[name] for name in of), name=each.claim.name)
 
 
 def pretraining(run: Run) -> Pretrain:
@@ -193,11 +234,10 @@ def pretraining(run: Run) -> Pretrain:
 
 def continuing(run: Run, mixture: dict[str, float]) -> ContinuePretrain:
     """A new domain, or in the control arms the old ones again."""
-    plan = run.budget
     return ContinuePretrain(
-        tokens=plan.tokens["continue"],
-        batch_tokens=plan.batch_tokens,
-        peak_lr=CODE_LR * plan.peak_lr,
+        tokens=run.budget.tokens["continue"],
+        batch_tokens=run.budget.batch_tokens,
+        peak_lr=CODE_LR * run.budget.peak_lr,
         mixture=mixture,
     )
 
@@ -231,12 +271,18 @@ def washing(run: Run) -> Wash:
     )
 
 
+def preferring(run: Run) -> DPO:
+    """Its own answers, right before wrong."""
+    return DPO(peak_lr=DPO_LR * run.budget.peak_lr, beta=DPO_BETA)
+
+
 def reinforcing(run: Run, *, shuffled: bool) -> GRPO:
     """Verified problems; with `shuffled` the placebo."""
     return GRPO(
         steps=max(1, run.budget.tokens["grpo"] // GRPO_STEP_TOKENS),
         peak_lr=GRPO_LR * run.budget.peak_lr,
         environments=PLAYED,
+        max_tokens=PLAYED_TOKENS,
         shuffled=shuffled,
     )
 
@@ -254,122 +300,19 @@ def measure(run: Run, data: Data, name: str, model: Artifact) -> Artifact:
 
 def play(run: Run, data: Data, name: str, model: Artifact) -> Artifact:
     """1,000 fresh problems, each answered once by sampling."""
-    fresh = Measure(domains=(), exam=FRESH, exam_split=EXAM_SPLIT, temperature=1.0, max_tokens=16)
+    fresh = Measure(
+        domains=(),
+        exam=FRESH,
+        exam_split=EXAM_SPLIT,
+        temperature=1.0,
+        max_tokens=PLAYED_TOKENS,
+    )
     return run(fresh, model, data.tokens, name=f"play/{name}")
 
 
-def find(run: Run, data: Data, name: str, model: Artifact, haystack: str) -> Artifact:
+def finding(haystack: str) -> Measure:
     """One fact in a haystack, asked as text."""
-    needles = Measure(
-        domains=(),
-        exam={haystack: 200},
-        exam_split=EXAM_SPLIT,
-        form="text",
-        max_tokens=6,
-        slots=16,
-    )
-    return run(needles, model, data.tokens, name=f"find/{name}")
-
-
-def main_effects(run: Run, data: Data, life: Life) -> None:
-    """Every claim that the main line can decide."""
-    found, fresh, models = life.measured, life.played, life.models
-    base = run(BitsPerByte(domain="english"), models["base"], data.tokens, data.xz, name="base-bpb")
-    run(
-        effect("base.bpb", "level", "english.bits", null="first", null_series="english.xz"),
-        base,
-        name="base.bpb",
-    )
-    short = find(run, data, "240-tokens", models["long"], SHORT)
-    far = find(run, data, "1000-tokens", models["long"], LONG)
-    run(
-        effect("context.needle", "level", "exam.score", gate=0.95),
-        far,
-        short,
-        name="context.needle",
-    )
-    run(
-        effect("context.short_loss", "change", "english.nats"),
-        found["code"],
-        found["long"],
-        name="context.short_loss",
-    )
-    run(
-        effect("sft.format", "level", "exam.form", null="level"),
-        found["sft"],
-        found["long"],
-        name="sft.format",
-    )
-    run(
-        effect("wash.kept", "change", "exam.form", null="loss"),
-        found["sft"],
-        found["wash"],
-        found["long"],
-        name="wash.kept",
-    )
-    run(
-        effect("dpo.winrate", "wins", "exam.score"), fresh["wash"], fresh["dpo"], name="dpo.winrate"
-    )
-    drift = run(
-        Drift(environments=FRESH, max_tokens=16), models["wash"], models["dpo"], name="drift/dpo"
-    )
-    run(effect("dpo.kl", "level", "kl"), drift, name="dpo.kl")
-    run(
-        effect("grpo.reward", "change", "exam.score"),
-        fresh["dpo"],
-        fresh["grpo"],
-        name="grpo.reward",
-    )
-
-
-def arm_effects(run: Run, life: Life, arm: dict[str, Artifact], placebo: Artifact) -> None:
-    """Every claim that needs a control."""
-    code, found = life.measured["code"], life.measured
-    english = arm["arm/english"]
-    run(
-        effect("continue.gain", "change", "code.nats", control="arm/english"),
-        code,
-        english,
-        name="continue.gain",
-    )
-    run(
-        effect("continue.forgetting", "change", "english.nats", control="arm/english"),
-        english,
-        code,
-        name="continue.forgetting",
-    )
-    run(
-        effect("wash.recovered", "recovered", "english.nats", control="arm/washed"),
-        found["sft"],
-        found["wash"],
-        arm["arm/washed"],
-        name="wash.recovered",
-    )
-    run(
-        effect("grpo.placebo", "change", "exam.score", control="arm/placebo"),
-        life.played["dpo"],
-        placebo,
-        name="grpo.placebo",
-    )
-
-
-def effect(
-    claim: str,
-    form: Form,
-    series: str,
-    *,
-    null: Null = "claim",
-    null_series: str = "",
-    gate: float = 0.0,
-    control: str = "",
-) -> Effect:
-    """The number behind a claim."""
-    return Effect(
-        claim=CLAIMS[claim],
-        form=form,
-        series=series,
-        null_from=null,
-        null_series=null_series,
-        gate=gate,
-        control=control,
+    exam = {haystack: 200}
+    return Measure(
+        domains=(), exam=exam, exam_split=EXAM_SPLIT, form="text", max_tokens=6, slots=16
     )

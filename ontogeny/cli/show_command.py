@@ -10,6 +10,9 @@ from typing import Any
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import printable
 from ontogeny.base.store import Store
+from ontogeny.report.contents import report_of
+from ontogeny.report.life import read_life
+from ontogeny.report.table import compute_lines, prompt_lines
 
 
 def show(reference: str | None, root: Path, *, as_json: bool) -> None:
@@ -44,12 +47,16 @@ def _show_all(store: Store, as_json: bool) -> None:
         size = sum(file["size"] for file in record.files.values())
         print(
             printable(
-                f"{record.name:<12} {record.id}  {record.kind:<12} "
+                f"{record.name:<20} {record.id}  {record.kind:<12} "
                 f"{record.cost['seconds']:7.1f} s {size / 1e6:8.1f} MB  {summary}"
             )
         )
     if damaged:
         raise damaged[0]
+    if not as_json and any((store.root / "reports").glob("*.run.json")):
+        report = report_of(store, read_life(store))
+        for text in (*compute_lines(report), *prompt_lines(report)):
+            print(text)
 
 
 def _row(artifact: Artifact) -> dict[str, Any]:

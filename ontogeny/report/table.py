@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ontogeny.base.errors import printable
+from ontogeny.report.compute import GROUPS, POST_TRAINING
 from ontogeny.report.figures import decimals_for
 
 HEAD = ("effect", "estimate [95 % interval]", "target", "verdict", "seeds")
@@ -40,3 +41,34 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     target = f"{SENSES[row['sense']]} {row['target']:.4g}"
     cells = (row["name"], estimate, target, row["verdict"], str(len(row["seeds"])))
     return tuple(printable(cell) for cell in cells)
+
+
+def compute_lines(report: Mapping[str, Any]) -> list[str]:
+    """Each group's share of the life's FLOPs, and what the literature states beside it."""
+    lines = ["share of compute"]
+    for group, share in report["compute"]["ours"].items():
+        beside = [
+            f"{each['model']} {each['share']:.2%}"
+            for each in report["compute"]["published"]
+            if each["group"] == group
+        ]
+        words = f"; {', '.join(beside)}" if beside else ""
+        lines.append(f"  {GROUPS.get(group, group):<24} {share:6.1%}{words}")
+    after = sum(report["compute"]["ours"].get(group, 0.0) for group in POST_TRAINING)
+    beside = [
+        f"{each['model']} {each['share']:.2%} of {each['whole']}"
+        for each in report["compute"]["published"]
+        if each["group"] == "post_training"
+    ]
+    return [*lines, f"  {'post-training together':<24} {after:6.1%}; {', '.join(beside)}"]
+
+
+def prompt_lines(report: Mapping[str, Any], width: int = 100) -> list[str]:
+    """The same prompt through the stages, one line a stage, cut to `width` characters."""
+    lines = []
+    for each in report["prompts"]:
+        lines.append(printable(f"after: {each['prompt']}"))
+        for said in each["stages"]:
+            text = printable(said["text"].replace("\n", " "))
+            lines.append(f"  {said['stage']:<12} {text}"[:width])
+    return lines

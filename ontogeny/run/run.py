@@ -86,7 +86,9 @@ def trace(recipe: Recipe, plan: Plan, seed: int, settings: list[Setting]) -> lis
     if not collector.requests:
         raise InputError("the recipe runs no stage; call run(...) in it", file=recipe.path)
     names = [known.name for known in collector.requests]
-    error = unused_setting(settings, [*names, *map(plain_name, names)])
+    # a seed's own stages by their plain names too, each said once
+    known = dict.fromkeys([*names, *map(plain_name, names)])
+    error = unused_setting(settings, list(known))
     if error is not None:
         raise error
     return collector.requests

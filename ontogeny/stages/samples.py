@@ -1,4 +1,4 @@
-"""Model -> samples: how it continues a few prompts, for people to read."""
+"""Model -> samples: how it continues or answers a few prompts, for people to read."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ from ontogeny.base.errors import InputError
 from ontogeny.base.files import write_json
 from ontogeny.rollout.policy import Request, sample_all
 from ontogeny.run.work import Made, Work
+from ontogeny.text.message import Message
+from ontogeny.text.template import render
+from ontogeny.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Continues each prompt once; the draws follow from the run's seed."""
+    """Continues each prompt once; a model that has learnt to chat answers it as a turn.
+
+    The draws follow from the run's seed.
+    """
 
     prompts: tuple[str, ...]
     max_tokens: int = 60
@@ -23,7 +29,7 @@ class Samples:
     top_p: float = 0.95
 
     stage: ClassVar[str] = "samples"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     takes: ClassVar[tuple[str, ...]] = ("model",)
     makes: ClassVar[str] = "samples"
 
@@ -39,20 +45,27 @@ class Samples:
     def __call__(self, work: Work, model: Artifact) -> Made:
         """Writes samples.json: prompt and continuation of each."""
         policy, tokenizer = bridge.load_policy(model, slots=len(self.prompts))
+        chats = bridge.chats(model)
+        stop = (tokenizer.end_of_turn, tokenizer.end_of_text) if chats else (tokenizer.end_of_text,)
         requests = [
             Request(
-                prompt=(tokenizer.end_of_text, *tokenizer.encode(prompt)),
+                prompt=_ids(prompt, tokenizer, chats),
                 max_tokens=self.max_tokens,
                 temperature=self.temperature,
                 top_p=self.top_p,
-                stop=(tokenizer.end_of_text,),
+                stop=stop,
                 seed=work.named_seed("sample", number),
             )
             for number, prompt in enumerate(self.prompts)
         ]
         completions = sample_all(policy, requests)
         rows = [
-            {"prompt": prompt, "continuation": tokenizer.decode(completion.ids)}
+            {
+                "prompt": prompt,
+                "continuation": tokenizer.decode(
+                    completion.ids[:-1] if completion.finish == "stop" else completion.ids
+                ),
+            }
             for prompt, completion in zip(self.prompts, completions, strict=True)
         ]
         write_json(work.payload / "samples.json", rows)
@@ -61,3 +74,9 @@ class Samples:
             summary=tuple(f"{row['prompt']}|{row['continuation']}" for row in rows),
             tokens=sum(len(completion.ids) for completion in completions),
         )
+
+
+def _ids(prompt: str, tokenizer: Tokenizer, chats: bool) -> tuple[int, ...]:
+    if chats:
+        return render([Message("user", prompt)], tokenizer, generation_prompt=True).ids
+    return (tokenizer.end_of_text, *map(int, tokenizer.encode(prompt)))

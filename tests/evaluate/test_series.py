@@ -148,9 +148,10 @@ def test_a_resample_that_lost_nothing_won_nothing_back() -> None:
     damaged, undamaged = series([3.0, 1.0, 1.0]), series([1.0, 1.1, 1.1])
     all_back = recovered(damaged, undamaged, undamaged, "x")
     assert (all_back.value, all_back.low, all_back.high) == (1.0, 0.0, 1.0)
-    found = recovered(damaged, series([2.0, 1.3, 1.3]), undamaged, "x")
-    assert 0 < found.value < 1
-    assert -100 < found.low < 0
+    damaged, undamaged = series([3.0, 3.0, 1.0, 1.0]), series([1.0, 1.0, 1.1, 1.1])
+    found = recovered(damaged, series([1.5, 3.5, 1.3, 1.3]), undamaged, "x")
+    assert 0 < found.value < found.high < 1
+    assert -1 < found.low < 0
 
 
 def test_wins_are_counted_among_the_decided() -> None:

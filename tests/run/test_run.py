@@ -81,7 +81,9 @@ class Setup:
         recipe = Recipe("test", Path(__file__), function)
         parsed = [Setting.parse(text, 3) for text in settings]
         trace(recipe, PLAN, 0, parsed)
-        run = Run(self.store, PLAN, 0, Events([self.memory]), StopRequest(), parsed, Span(**options))
+        run = Run(
+            self.store, PLAN, 0, Events([self.memory]), StopRequest(), parsed, Span(**options)
+        )
         return [artifact for _, artifact in run.play(recipe)]
 
     def kinds(self) -> list[str]:

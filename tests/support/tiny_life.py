@@ -15,7 +15,7 @@ from ontogeny.stages.effect import Effect
 from ontogeny.stages.encode import Encode
 from ontogeny.stages.extend_context import ExtendContext
 from ontogeny.stages.grpo import GRPO
-from ontogeny.stages.haystacks import Haystacks
+from ontogeny.stages.haystacks import Hay, Haystacks
 from ontogeny.stages.measure import Measure
 from ontogeny.stages.pairs import Pairs
 from ontogeny.stages.prepare import Prepare
@@ -61,7 +61,7 @@ def tiny_life(run: Run) -> Artifact:
         bits,
         name="effect",
     )
-    needles = run(Haystacks({"needle-2": 20, "needle-20": 20}), tokenizer, name="needles")
+    needles = run(Haystacks({"needles": Hay(40, 200, 3)}), tokenizer, name="needles")
     chats = run(Converse({"vowels-3": 400}), tokenizer, name="conversations")
     long_rows = {"batch_tokens": 1024, "checkpoint_seconds": 0.1}
     more = run(
