@@ -29,7 +29,7 @@ from torch import Tensor
 from ontogeny.base.errors import InputError
 from ontogeny.infer.sampling import Rules, choose
 from ontogeny.infer.slots import Slots
-from ontogeny.model.transformer import Transformer
+from ontogeny.model.transformer import State, Transformer
 
 Finish = Literal["stop", "length", "context", "cancelled"]
 
@@ -94,8 +94,7 @@ class Engine:
         self.version = version
         self.slots = Slots(slots)
         self._device = next(model.parameters()).device
-        with torch.inference_mode():
-            self._state = model.new_state(slots, length)
+        self._state = self._empty(slots)
         self._waiting: deque[Handle] = deque()
         self._rows: list[Handle] = []
 
@@ -145,15 +144,30 @@ class Engine:
             The handles that gained a token, in the order of their slots; some have ended.
 
         Raises:
-            InputError: when the model's logits are not finite.
+            InputError: when the model's logits are not finite; what is in flight is cancelled.
         """
         self._admit()
         decoding = [row for row in self._rows if row.ids]
-        gained = self._read_prompts()
-        if decoding:
-            gained += self._decode(decoding)
+        try:
+            gained = self._read_prompts()
+            if decoding:
+                gained += self._decode(decoding)
+        except InputError:
+            self._begin_anew()
+            raise
         self._leave()
         return gained
+
+    def _begin_anew(self) -> None:
+        """Cancels all rows and empties the caches: no mask hides a NaN that stays in them."""
+        for row in self._rows:
+            row.finish = row.finish or "cancelled"
+        self._leave()
+        self._state = self._empty(len(self._state.lengths))
+
+    def _empty(self, slots: int) -> State:
+        with torch.inference_mode():
+            return self.model.new_state(slots, self.length)
 
     def _admit(self) -> None:
         if self.lockstep and self._rows:

@@ -236,6 +236,32 @@ def test_logits_that_are_not_finite_are_an_error_not_a_token():
             engine.step()
 
 
+@pytest.mark.parametrize("admission", ["lockstep", "ready"])
+def test_what_was_not_finite_leaves_nothing_in_the_caches(admission):
+    model = Transformer(SHAPE)
+    initialise(model, 0)
+    prompts = ((1, 2, 3, 4, 5, 6), (3,))
+
+    def answers(engine):
+        handles = [engine.submit(prompt, 3, GREEDY) for prompt in prompts]
+        while engine.busy:
+            engine.step()
+        return [(handle.ids, handle.log_probs) for handle in handles]
+
+    engine = Engine(model, 2, 12, admission=admission)
+    good = model.layers[0].mixer.qkv.detach().clone()
+    with torch.no_grad():
+        model.layers[0].mixer.qkv.fill_(torch.nan)
+    with pytest.raises(InputError, match="not finite"):
+        answers(engine)
+    with torch.no_grad():
+        model.layers[0].mixer.qkv.copy_(good)
+    assert not engine.busy or all(handle.finish for handle in engine._rows)
+    while engine.busy:
+        engine.step()
+    assert answers(engine) == answers(Engine(model, 2, 12, admission=admission))
+
+
 def test_slots_are_given_lowest_first_and_never_twice():
     slots = Slots(3)
     assert [slots.take() for _ in range(3)] == [0, 1, 2]
