@@ -40,7 +40,7 @@ PROMPTS = (
     "What is 7 plus 5?",
     "The hat of Anna is red. The hat of Karl is blue. What color is the hat of Anna?",
 )
-NEAR, FAR = "needle-24", "needle-110"  # about 240 and 1,000 tokens with question and answer
+NEAR, FAR = "needle-24", "needle-105"  # about 240 and 1,000 tokens with question and answer
 TAUGHT = (
     *("largest-2", "largest-3", "largest-5", "first-3", "last-3", "longest-3", "count-5"),
     *("letters-3", "vowels-3", "recall-1", "recall-2", "recall-4", "addition-1", "addition-2"),
@@ -53,19 +53,19 @@ EXAM = dict.fromkeys(
     ),
     100,
 )
-PLAYED = {"largest-3": 1.0, "largest-5": 1.0, "json-person": 1.0, "first-3": 1.0}
+PLAYED = dict.fromkeys(("largest-5", "first-3", "last-3", "longest-3"), 1.0)
 FRESH = dict.fromkeys(PLAYED, 250)
 SEEDS = (1, 2)
 SPLIT, EXAM_SPLIT = "heldout", "exam"
 
-HAY = {"recall": Hay(3000, 256, 1), "needles": Hay(400, 1024, 54)}
-BASE = {"english": 0.75, "tasks": 0.1, "recall": 0.15}
+HAY = {"recall": Hay(12_000, 4), "needles": Hay(1_000, 108)}
+BASE = {"english": 0.8, "tasks": 0.08, "recall": 0.12}
 CODE = {"code": 0.75, "english": 0.2, "recall": 0.05}
 ENGLISH, NO_REPLAY = {"english": 0.95, "recall": 0.05}, {"code": 1.0}
-LENGTHENING = {"english": 0.45, "code": 0.15, "recall": 0.05, "needles": 0.35}
+LENGTHENING = {"english": 0.5, "code": 0.15, "recall": 0.05, "needles": 0.3}
 WASHING = {"english": 0.6, "code": 0.1, "chat": 0.3}
-CODE_LR, LONG_LR, SFT_LR, WASH_LR, DPO_LR, GRPO_LR = 0.1, 0.3, 0.4, 0.3, 0.02, 0.04
-DPO_BETA, PAIR_TASKS, GRPO_STEP_TOKENS, PLAYED_TOKENS = 0.1, 500, 8192, 24
+CODE_LR, LONG_LR, SFT_LR, WASH_LR, DPO_LR, GRPO_LR = 0.013, 0.5, 0.4, 0.3, 0.02, 0.03
+DPO_BETA, PAIR_TASKS, GRPO_STEP_TOKENS, PLAYED_TOKENS = 0.1, 500, 7000, 8
 
 
 def effect(
@@ -238,6 +238,7 @@ def continuing(run: Run, mixture: dict[str, float]) -> ContinuePretrain:
         tokens=run.budget.tokens["continue"],
         batch_tokens=run.budget.batch_tokens,
         peak_lr=CODE_LR * run.budget.peak_lr,
+        embedding_lr=1.0,
         mixture=mixture,
     )
 
@@ -281,6 +282,8 @@ def reinforcing(run: Run, *, shuffled: bool) -> GRPO:
     return GRPO(
         steps=max(1, run.budget.tokens["grpo"] // GRPO_STEP_TOKENS),
         peak_lr=GRPO_LR * run.budget.peak_lr,
+        embedding_lr=1.0,
+        prompts=32,
         environments=PLAYED,
         max_tokens=PLAYED_TOKENS,
         shuffled=shuffled,
@@ -294,7 +297,7 @@ def whole_rows(run: Run) -> int:
 
 def measure(run: Run, data: Data, name: str, model: Artifact) -> Artifact:
     """Held-out text and the exam."""
-    exam = Measure(exam=EXAM, split=SPLIT, exam_split=EXAM_SPLIT)
+    exam = Measure(exam=EXAM, split=SPLIT, exam_split=EXAM_SPLIT, max_tokens=32)
     return run(exam, model, data.tokens, name=f"measure/{name}")
 
 

@@ -85,7 +85,11 @@ def _place(config: Any, values: dict[str, Any], path: str, text: str) -> None:
     if not rest:
         values[name] = _value(text, current)
     elif isinstance(current, Mapping):
-        values[name][rest] = _value(text, 0)
+        key, _, inner = rest.partition(".")
+        if inner and dataclasses.is_dataclass(current.get(key)):
+            _place(current[key], values[name][key], inner, text)
+        else:
+            values[name][rest] = _value(text, 0)
     elif dataclasses.is_dataclass(current):
         _place(current, values[name], rest, text)
     else:

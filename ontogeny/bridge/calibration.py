@@ -7,7 +7,6 @@ differences between two measurements give the same plan.
 from __future__ import annotations
 
 import os
-import statistics
 import time
 from collections.abc import Callable
 
@@ -28,7 +27,10 @@ DECODED_TOKENS = 48
 
 
 def calibrate() -> Machine:
-    """Times a square matrix product, one training micro-step and one decode; medians."""
+    """Times a square matrix product, one training micro-step and one decode.
+
+    The best of a few counts: what else runs on the machine can only make them slower.
+    """
     model = Transformer(family(WIDTH))
     initialise(model, seed=0)
     model.to(device())
@@ -60,7 +62,7 @@ def _train(model: Transformer) -> float:
         loss.terms["nll"].sum.backward()  # type: ignore[no-untyped-call]
         model.zero_grad(set_to_none=True)
 
-    seconds = statistics.median(_times(step, REPEATS))
+    seconds = min(_times(step, REPEATS))
     return ROWS * context * model.shape.train_flops_per_token() / seconds
 
 
@@ -68,7 +70,7 @@ def _decode(model: Transformer) -> float:
     state = model.new_state(1, model.shape.context)
     token = torch.zeros((1, 1), dtype=torch.int64, device=model.device)
     seconds = _times(lambda: model.extend(token, [1], [0], state), DECODED_TOKENS)
-    return 1 / statistics.median(seconds)
+    return 1 / min(seconds)
 
 
 def _times(work: Callable[[], object], repeats: int) -> list[float]:

@@ -160,10 +160,10 @@ class RolloutSteps:
 
     def _batch(self, answered: Sequence[Answered]) -> Rollouts:
         rewards_S = np.array([each.score for each in answered], np.float32)
+        reward_GK = torch.from_numpy(rewards_S).view(-1, self.play.group)
         if self.play.shuffled:
             source = np.random.default_rng(named_seed(self.seed, "shuffle", self.taken))
-            rewards_S = source.permutation(rewards_S)
-        reward_GK = torch.from_numpy(rewards_S).view(-1, self.play.group)
+            reward_GK = torch.from_numpy(source.permuted(reward_GK.numpy(), axis=1))
         turns = [each.trajectory.turns[0] for each in answered]
         said = [Said(turn.context, turn.completion.ids) for turn in turns]
         packed = pack(said, _width(said, self.model.shape.context), self.tokenizer.pad)

@@ -84,12 +84,11 @@ def needle(sentences: int) -> Generated:
 
 
 def haystack(source: random.Random, sentences: int) -> tuple[str, str]:
-    """A prompt with a fact among up to so many sentences before and after it, and its answer."""
+    """A prompt with one fact anywhere among 0 to so many sentences, and its answer."""
     fact, question, value = _colored(source)
-    before, after = (
-        [source.choice(FILLER) for _ in range(source.randint(0, sentences))] for _ in range(2)
-    )
-    return " ".join([*before, fact, *after, question]), value
+    lines = [source.choice(FILLER) for _ in range(source.randint(0, sentences))]
+    lines.insert(source.randint(0, len(lines)), fact)
+    return " ".join([*lines, question]), value
 
 
 def _colored(source: random.Random) -> tuple[str, str, str]:

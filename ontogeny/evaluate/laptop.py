@@ -102,7 +102,7 @@ CLAIMS = {
         ),
         Claim(
             "grpo.placebo",
-            "the same with the rewards of each step dealt out at random",
+            "the same with the rewards dealt out at random among the answers to each prompt",
             "share right",
             "within",
             0.05,

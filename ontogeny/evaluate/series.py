@@ -87,10 +87,14 @@ def difference(before: Series, after: Series, name: str) -> Interval:
 def recovered(damaged: Series, repaired: Series, undamaged: Series, name: str) -> Interval:
     """Share of a loss won back: (damaged - repaired) / (damaged - undamaged), paired by unit.
 
+    Where nothing was lost no share of it can come back: 0, from -1 to 1.
+
     Raises:
-        InputError: see `difference`; or nothing was lost, so that no share of it can come back.
+        InputError: see `difference`.
     """
     before, after, best = _paired([damaged, repaired, undamaged], name)
+    if sum(before.values) <= sum(best.values):
+        return Interval(0.0, -1.0, 1.0, 0)
     return recovered_share(before.values, after.values, best.values, name)
 
 
@@ -98,15 +102,16 @@ def wins(before: Series, after: Series, name: str) -> Interval:
     """Of the units in which the two differ, the share in which `after` is higher (Wilson).
 
     Undecided units are left out, as in the sign test; `units` of the answer are the decided ones.
+    Where none is decided nothing is known: one half, from 0 to 1.
 
     Raises:
-        InputError: see `difference`; or no unit is decided.
+        InputError: see `difference`.
     """
     first, second = _paired([before, after], name)
     pairs = list(zip(first.values, second.values, strict=True))
     decided = sum(a != b for a, b in pairs)
     if not decided:
-        raise InputError(f"{name}: the two are equal in every unit, so nothing is decided")
+        return Interval(0.5, 0.0, 1.0, 0)
     return wilson(sum(b > a for a, b in pairs), decided)
 
 

@@ -111,7 +111,8 @@ class OverRollouts(Optimization):
 
     `environments` are weights of the training tasks. `baseline`, `normalise`, `clip_low`,
     `clip_high` and `beta` (KL to the parent) are those of `ontogeny.objectives.policy_gradient`.
-    With `shuffled` the rewards of a step are dealt out at random: the placebo.
+    Ratios are those of the plain distribution, so a `temperature` other than 1 is off-policy.
+    With `shuffled` the rewards are dealt out at random among the answers to a prompt: the placebo.
 
     Raises:
         InputError: when the numbers do not fit together.

@@ -22,27 +22,29 @@ MOST_WEIGHT = 255
 
 @dataclass(frozen=True)
 class Hay:
-    """So many `documents` of up to `tokens` tokens: haystacks one behind the other, each with one
-    fact among up to `sentences` sentences on either side."""
+    """So many `documents`, each one fact among 0 to `sentences` sentences and a question about it.
+
+    One haystack a document: with several in sight a model learns to look at the last one only,
+    and no further (docs/log.md).
+    """
 
     documents: int
-    tokens: int
     sentences: int
 
     def __post_init__(self) -> None:
-        if min(self.documents, self.tokens) < 1 or self.sentences < 0:
-            raise InputError("hay has at least 1 document and 1 token, and 0 sentences or more")
+        if self.documents < 1 or self.sentences < 0:
+            raise InputError("hay has at least 1 document, and 0 sentences or more")
 
 
 @dataclass(frozen=True)
 class Haystacks:
     """Documents that teach a model to look back, a domain for each kind of `hay`.
 
-    Only answers are learnt; the answers of a document together weigh as much as its tokens, so
-    that they count beside text, of which every token is learnt.
+    Only answers are learnt; the answer of a document weighs as much as its tokens together, so
+    that it counts beside text, of which every token is learnt.
 
     Raises:
-        InputError: no hay, or documents too short for a single haystack.
+        InputError: no hay.
     """
 
     hay: Mapping[str, Hay] = field(default_factory=dict)
@@ -64,7 +66,7 @@ class Haystacks:
         for done, (domain, hay) in enumerate(self.hay.items()):
             work.progress(done, len(self.hay), "shards")
             source = random.Random(work.named_seed("hay", domain))
-            shard = _shard(hay, encoder, source, domain)
+            shard = _shard(hay, encoder, source)
             write_shard(work.payload, "train", domain, shard)
             metrics |= {f"{domain}.documents": len(shard), f"{domain}.tokens": shard.tokens}
         work.progress(len(self.hay), len(self.hay), "shards")
@@ -73,33 +75,15 @@ class Haystacks:
         return Made(metrics=metrics, summary=(f"tokens: {words}",), tokens=tokens)
 
 
-def _shard(hay: Hay, encoder: Tokenizer, source: random.Random, domain: str) -> Shard:
+def _shard(hay: Hay, encoder: Tokenizer, source: random.Random) -> Shard:
     documents, weights, sizes = [], [], []
     for _ in range(hay.documents):
-        ids, learnt, size = _document(hay, encoder, source)
-        if not any(learnt):
-            raise InputError(
-                f"hay '{domain}': {hay.tokens} tokens hold no haystack of {hay.sentences} "
-                "sentences on either side; raise tokens"
-            )
-        weight = min(MOST_WEIGHT, max(1, round(len(ids) / sum(learnt))))
-        documents.append(np.array(ids, np.uint32))
-        weights.append(np.array(learnt, np.uint8) * np.uint8(weight))
-        sizes.append(size)
-    return shard_of(documents, sizes, encoder.vocab_size, weights)
-
-
-def _document(
-    hay: Hay, encoder: Tokenizer, source: random.Random
-) -> tuple[list[int], list[int], int]:
-    """Ids, 1 where a token is learnt, and UTF-8 bytes; as many haystacks as fit."""
-    ids, learnt, size = [encoder.end_of_text], [0], 0
-    while True:
         prompt, answer = haystack(source, hay.sentences)
         asked, said = TEXT_PROMPT.format(prompt=prompt), f" {answer}\n"
         question, reply = (list(map(int, encoder.encode(text))) for text in (asked, said))
-        if len(ids) + len(question) + len(reply) > hay.tokens:
-            return ids, learnt, size
-        ids += question + reply
-        learnt += [0] * len(question) + [1] * len(reply)
-        size += len(asked.encode()) + len(said.encode())
+        ids = [encoder.end_of_text, *question, *reply]
+        weight = min(MOST_WEIGHT, max(1, round(len(ids) / len(reply))))
+        documents.append(np.array(ids, np.uint32))
+        weights.append(np.array([0] * (1 + len(question)) + [weight] * len(reply), np.uint8))
+        sizes.append(len(asked.encode()) + len(said.encode()))
+    return shard_of(documents, sizes, encoder.vocab_size, weights)

@@ -124,6 +124,7 @@ def _step(
     weights: dict[str, float] = {}
     optimizer.clear()
     for batch in batches:
+        batch = batch.to(model.device)
         loss = objective(model(batch, objective.needs), batch)
         _backward(loss, counts)
         for name, term in loss.terms.items():

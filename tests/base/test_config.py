@@ -54,6 +54,18 @@ def test_overrides_reach_nested_fields_and_read_their_types() -> None:
     assert config == Outer(3e-3, "12", ("p", "q"), {"english": 1.0, "code": 0.5}, Inner(5))
 
 
+@dataclass(frozen=True)
+class Boxes:
+    boxes: dict[str, Inner] = field(default_factory=lambda: {"a": Inner(1), "b": Inner(2)})
+
+
+def test_overrides_reach_a_config_inside_a_mapping() -> None:
+    config = override(Boxes(), ("boxes.b.width", "5"), ("boxes.c", '{"width": 9}'))
+    assert config == Boxes({"a": Inner(1), "b": Inner(5), "c": Inner(9)})
+    with pytest.raises(InputError, match="no field 'wdth' in Inner; did you mean 'width'"):
+        override(Boxes(), ("boxes.b.wdth", "5"))
+
+
 @pytest.mark.parametrize(
     ("path", "text", "message"),
     [

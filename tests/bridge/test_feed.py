@@ -145,7 +145,7 @@ def test_conversations_are_never_cut_and_padding_carries_no_weight(
     known = {tuple(source.document(i).tolist()): i for i in range(len(source))}
     stream = Stream("chat", source, packing(context, seed=seed))
     seen: list[int] = []
-    while len(seen) < 3 * len(lengths):
+    for _ in range(3 * len(lengths)):  # a row holds at least one
         row = stream.row()
         assert sum(row.documents) == context == len(row.inputs)
         start = 0
@@ -162,6 +162,7 @@ def test_conversations_are_never_cut_and_padding_carries_no_weight(
                 assert start == context
                 assert set(row.inputs[part]) == set(row.targets[part]) == {END}
                 assert not row.weights[part].any()
+    assert len(seen) >= 3 * len(lengths)
     for epoch in range(3):
         part = seen[epoch * len(lengths) : (epoch + 1) * len(lengths)]
         assert sorted(part) == list(range(len(lengths)))

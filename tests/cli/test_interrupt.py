@@ -8,15 +8,28 @@ import shutil
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import TinyLife, payloads
+from conftest import SUPPORT, TinyLife, payloads
 
 pytestmark = pytest.mark.interrupt
 
-STAGES = ("corpus", "tokenizer", "tokens", "xz", "base", "base-bpb", "base-samples")
-KILLS_A_STAGE = 5
+GRADIENT = ("base", "more", "long", "sft", "wash", "dpo", "grpo")
+STAGES = (
+    *("corpus", "tokenizer", "tokens", "xz", "base", "base-bpb", "effect", "needles"),
+    *("conversations", "more", "long", "sft", "wash", "pairs", "dpo", "grpo"),
+    *("measure/dpo", "measure/grpo", "drift", "compare", "samples"),
+)
+KILLS_A_STAGE, KILLS_A_SHORT_STAGE = 5, 2
+
+
+def test_every_stage_of_the_tiny_life_is_named_here(finished: Path) -> None:
+    events = [json.loads(line) for line in (finished / "events.jsonl").read_text().splitlines()]
+    assert tuple(event["stage"] for event in events if event["event"] == "began") == STAGES
+    steps = {event["stage"] for event in events if event.get("unit") == "steps" and "loss" in event}
+    assert steps == set(GRADIENT)
 
 
 def made_until(finished: Path, stage: str, store: Path) -> dict[str, str]:
@@ -33,8 +46,8 @@ def made_until(finished: Path, stage: str, store: Path) -> dict[str, str]:
 
 def expected(finished: Path, last: str) -> dict[str, str]:
     """The undisturbed bytes of every stage up to `last`."""
-    names = STAGES[: STAGES.index(last) + 1]
-    return {file: sha for file, sha in payloads(finished).items() if file.split("/")[0] in names}
+    names = tuple(f"{name}/" for name in STAGES[: STAGES.index(last) + 1])
+    return {file: sha for file, sha in payloads(finished).items() if file.startswith(names)}
 
 
 def stage_seconds(store: Path) -> dict[str, float]:
@@ -43,17 +56,22 @@ def stage_seconds(store: Path) -> dict[str, float]:
     return {record["name"]: record["cost"]["seconds"] for record in records}
 
 
-def wait_for(process: subprocess.Popen[str], store: Path, stage: str, seen: int) -> bool:
-    """Waits until `stage` begins after `seen` bytes of events; False when the run ends first."""
+def events_of(store: Path, seen: int = 0) -> list[dict[str, object]]:
+    """The whole lines of the events behind the first `seen` bytes."""
     events = store / "events.jsonl"
+    lines = events.read_text()[seen:].splitlines(keepends=True) if events.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def wait_for(
+    process: subprocess.Popen[str], store: Path, stage: str, seen: int, kind: str = "began"
+) -> bool:
+    """Waits for an event of `stage` behind `seen` bytes; False when the run ends first."""
     while process.poll() is None:
-        text = events.read_text()[seen:] if events.exists() else ""
-        for line in text.splitlines(keepends=True):
-            if line.endswith("\n"):
-                event = json.loads(line)
-                if event.get("stage") == stage and event["event"] == "began":
-                    return True
-        time.sleep(0.005)
+        events = events_of(store, seen)
+        if any(event.get("stage") == stage and event["event"] == kind for event in events):
+            return True
+        time.sleep(0.002)
     return False
 
 
@@ -70,7 +88,7 @@ def test_kill_at_random_points_changes_no_byte(
     store = tmp_path / "life"
     made_until(finished, stage, store)
     seconds = stage_seconds(finished)[stage]
-    for _ in range(KILLS_A_STAGE):
+    for _ in range(KILLS_A_STAGE if stage in GRADIENT else KILLS_A_SHORT_STAGE):
         events = store / "events.jsonl"
         seen = len(events.read_text()) if events.exists() else 0
         process = life.start(store, "--until", stage)
@@ -100,15 +118,17 @@ def test_kill_during_recovery_changes_no_byte(
     assert payloads(store) == payloads(finished)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+SIGNALS = [*((stage, signal.SIGTERM) for stage in GRADIENT), ("base", signal.SIGINT)]
+
+
+@pytest.mark.parametrize(("stage", "number"), SIGNALS)
 def test_a_signal_in_training_checkpoints_exits_75_and_resumes(
-    life: TinyLife, finished: Path, tmp_path: Path, number: int
+    life: TinyLife, finished: Path, tmp_path: Path, stage: str, number: int
 ) -> None:
     store = tmp_path / "life"
-    made_until(finished, "base", store)
-    process = life.start(store, "--until", "base")
-    assert wait_for(process, store, "base", 0)
-    time.sleep(stage_seconds(finished)["base"] / 2)
+    made_until(finished, stage, store)
+    process = life.start(store, "--until", stage)
+    assert wait_for(process, store, stage, 0, "progress")
     began = time.monotonic()
     process.send_signal(number)
     code, errors = finish(process)
@@ -117,10 +137,38 @@ def test_a_signal_in_training_checkpoints_exits_75_and_resumes(
     assert errors.splitlines()[-1].startswith("error: ")
     assert "Traceback" not in errors
     assert len(list(store.glob("work/*/checkpoints/step-*/complete.json"))) >= 1
-    done = life.run(store, "--until", "base")
+    done = life.run(store, "--until", stage)
     assert done.returncode == 0
     assert "resumes at step" in done.stderr
-    assert payloads(store) == expected(finished, "base")
+    assert payloads(store) == expected(finished, stage)
+
+
+def test_kill_between_rollout_and_update_changes_no_byte(
+    life: TinyLife, finished: Path, tmp_path: Path
+) -> None:
+    """What was sampled and never learnt is sampled again, after the first rollout and the last."""
+    store = tmp_path / "life"
+    made_until(finished, "grpo", store)
+    mortal = replace(life, recipe=SUPPORT / "mortal_life.py")
+    steps = 8
+    for step in (1, 3, 6, steps):
+        environment = {**life.environment, "PYTHONPATH": str(SUPPORT)}
+        died = subprocess.run(
+            mortal.command(store, "--until", "grpo"),
+            env={**environment, "DIES_AFTER_ROLLOUT": str(step)},
+            capture_output=True,
+            check=False,
+        )
+        assert died.returncode == -signal.SIGKILL, died.stderr
+    done = life.run(store, "--until", "grpo")
+    assert done.returncode == 0, done.stderr
+    assert payloads(store) == expected(finished, "grpo")
+    (record,) = [
+        record
+        for path in store.glob("artifacts/*/record.json")
+        if (record := json.loads(path.read_text()))["name"] == "grpo"
+    ]
+    assert record["metrics"]["steps"] == steps
 
 
 def test_another_thread_count_is_said_when_a_stage_is_resumed(

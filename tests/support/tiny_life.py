@@ -61,7 +61,7 @@ def tiny_life(run: Run) -> Artifact:
         bits,
         name="effect",
     )
-    needles = run(Haystacks({"needles": Hay(40, 200, 3)}), tokenizer, name="needles")
+    needles = run(Haystacks({"needles": Hay(40, 3)}), tokenizer, name="needles")
     chats = run(Converse({"vowels-3": 400}), tokenizer, name="conversations")
     long_rows = {"batch_tokens": 1024, "checkpoint_seconds": 0.1}
     more = run(
