@@ -64,8 +64,8 @@ CODE = {"code": 0.75, "english": 0.2, "recall": 0.05}
 ENGLISH, NO_REPLAY = {"english": 0.95, "recall": 0.05}, {"code": 1.0}
 LENGTHENING = {"english": 0.5, "code": 0.15, "recall": 0.05, "needles": 0.3}
 WASHING = {"english": 0.6, "code": 0.1, "chat": 0.3}
-CODE_LR, LONG_LR, SFT_LR, WASH_LR, DPO_LR, GRPO_LR = 0.013, 0.5, 0.4, 0.3, 0.02, 0.03
-DPO_BETA, PAIR_TASKS, GRPO_STEP_TOKENS, PLAYED_TOKENS = 0.1, 500, 7000, 8
+CODE_LR, LONG_LR, SFT_LR, WASH_LR, DPO_LR, GRPO_LR = 0.013, 0.2, 0.4, 0.3, 0.014, 0.042
+DPO_BETA, GRPO_BETA, PAIR_TASKS, GRPO_STEP_TOKENS, PLAYED_TOKENS = 0.1, 0.12, 500, 7000, 8
 
 
 def effect(
@@ -140,10 +140,10 @@ def evidence(run: Run) -> Artifact:
     """The main line under three seeds, each with its control arms and its placebo."""
     run.expects(*CLAIMS.values())
     shared = data(run)
-    lives = [(each, main_line(each, shared)) for each in (run, *map(run.seeded, SEEDS))]
-    for each, life in lives:
+    for each in (run, *map(run.seeded, SEEDS)):
+        life = main_line(each, shared)
         arms(each, shared, life)
-    return lives[0][1].models["grpo"]
+    return life.models["grpo"]
 
 
 def data(run: Run) -> Data:
@@ -249,6 +249,7 @@ def lengthening(run: Run) -> ExtendContext:
         tokens=run.budget.tokens["context"],
         batch_tokens=whole_rows(run),
         peak_lr=LONG_LR * run.budget.peak_lr,
+        embedding_lr=1.0,
         mixture=LENGTHENING,
     )
 
@@ -284,6 +285,7 @@ def reinforcing(run: Run, *, shuffled: bool) -> GRPO:
         peak_lr=GRPO_LR * run.budget.peak_lr,
         embedding_lr=1.0,
         prompts=32,
+        beta=GRPO_BETA,
         environments=PLAYED,
         max_tokens=PLAYED_TOKENS,
         shuffled=shuffled,

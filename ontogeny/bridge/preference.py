@@ -90,6 +90,9 @@ def read_pairs(artifact: Artifact) -> list[Pair]:
         except (AssertionError, KeyError, TypeError, ValueError) as error:
             reason = f"no preference pair ({error}); make it again"
             raise CorruptArtifact(reason, file=path, line=number) from None
+        if chosen == rejected:
+            reason = "chosen and rejected are the same answer; make it again"
+            raise CorruptArtifact(reason, file=path, line=number)
         found.append(Pair(chosen, rejected))
     return found
 

@@ -158,3 +158,11 @@ def test_a_line_that_holds_no_pair_is_named(tmp_path: Path, line: str) -> None:
     with pytest.raises(CorruptArtifact, match="no preference pair") as caught:
         read_pairs(made)
     assert caught.value.line == 2
+
+
+def test_a_pair_of_one_answer_is_named(tmp_path: Path) -> None:
+    line = '{"prompt": [1], "chosen": [2], "rejected": [2]}'
+    made = artifact(Store.create(tmp_path / "life"), f"{GOOD}\n{line}\n")
+    with pytest.raises(CorruptArtifact, match="the same answer") as caught:
+        read_pairs(made)
+    assert caught.value.line == 2
