@@ -64,6 +64,7 @@ CODE = {"code": 0.75, "english": 0.2, "recall": 0.05}
 ENGLISH, NO_REPLAY = {"english": 0.95, "recall": 0.05}, {"code": 1.0}
 LENGTHENING = {"english": 0.5, "code": 0.15, "recall": 0.05, "needles": 0.3}
 WASHING = {"english": 0.6, "code": 0.1, "chat": 0.3}
+# Shares of the plan's peak rate, chosen on validation documents (docs/log.md).
 CODE_LR, LONG_LR, SFT_LR, WASH_LR, DPO_LR, GRPO_LR = 0.013, 0.2, 0.4, 0.3, 0.014, 0.042
 DPO_BETA, GRPO_BETA, PAIR_TASKS, GRPO_STEP_TOKENS, PLAYED_TOKENS = 0.1, 0.12, 500, 7000, 8
 
