@@ -74,6 +74,16 @@ def level(series: Series, name: str) -> Interval:
     return ratio(series.values, series.weights, name)
 
 
+def proportion(series: Series, name: str) -> Interval:
+    """`level`, by Wilson's score where every unit is a plain yes or no.
+
+    A bootstrap of 1,100 successes in 1,100 trials would claim to be certain.
+    """
+    if set(series.weights) == {1.0} and set(series.values) <= {0.0, 1.0}:
+        return wilson(round(sum(series.values)), len(series.values))
+    return level(series, name)
+
+
 def difference(before: Series, after: Series, name: str) -> Interval:
     """Level of `after` less level of `before` over the units both have, resampled in pairs.
 

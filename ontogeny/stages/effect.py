@@ -9,7 +9,15 @@ from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
 from ontogeny.evaluate.claims import Claim
 from ontogeny.evaluate.intervals import Interval
-from ontogeny.evaluate.series import Series, difference, level, read_series, recovered, wins
+from ontogeny.evaluate.series import (
+    Series,
+    difference,
+    level,
+    proportion,
+    read_series,
+    recovered,
+    wins,
+)
 from ontogeny.run.work import Made, Work
 
 Form = Literal["level", "change", "wins", "recovered"]
@@ -46,7 +54,7 @@ class Effect:
     control: str = ""
 
     stage: ClassVar[str] = "effect"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     makes: ClassVar[str] = "effect"
 
     def __post_init__(self) -> None:
@@ -66,7 +74,7 @@ class Effect:
         name = f"{self.claim.name} {work.seed}"
         found = [self._series(each, self.series) for each in measurements[: TAKES[self.form]]]
         if self.form == "level":
-            estimate = level(found[0], name)
+            estimate = proportion(found[0], name)
         elif self.form == "change":
             estimate = difference(found[0], found[1], name)
         elif self.form == "wins":

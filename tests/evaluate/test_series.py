@@ -15,6 +15,7 @@ from ontogeny.evaluate.series import (
     Series,
     difference,
     level,
+    proportion,
     read_series,
     recovered,
     wins,
@@ -183,3 +184,10 @@ def test_the_file_is_plain_json(tmp_path: Path) -> None:
     write_series(tmp_path, {"a": series([1.5])})
     value = json.loads((tmp_path / "series.json").read_text())
     assert value == {"series": {"a": {"units": ["english/0"], "values": [1.5], "weights": [1.0]}}}
+
+
+def test_a_proportion_of_all_is_not_certain() -> None:
+    found = proportion(series([1.0] * 200), "x")
+    assert found == wilson(200, 200)
+    assert found.low < 1.0
+    assert proportion(series([0.5, 1.0]), "x") == level(series([0.5, 1.0]), "x")
