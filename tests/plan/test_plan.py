@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ontogeny.base.errors import InputError
 from ontogeny.plan.budget import parse
 from ontogeny.plan.laws import REFIT, data_constrained_loss
-from ontogeny.plan.plan import STEP, Machine, Plan, family, resolve
+from ontogeny.plan.plan import IN_HAND, STEP, Machine, Plan, family, resolve
 from ontogeny.plan.shape import Shape
 
 MACHINE = Machine(matmul_peak=170e9, train=100e9, decode=1000, processors=2)
@@ -63,14 +63,14 @@ def test_every_plan_fits_together_and_survives_its_file(train: float, text: str)
     assert Plan.from_dict(json.loads(json.dumps(plan.to_dict())), file="x") == plan
 
 
-def test_a_plan_keeps_a_fifth_in_hand_and_snaps_down() -> None:
+def test_a_plan_keeps_a_share_in_hand_and_snaps_down() -> None:
     plan = resolve(parse("10m"), MACHINE)
-    assert plan.flops <= 0.8 * 6e13 < plan.flops * STEP
+    assert plan.flops <= (1 - IN_HAND) * 6e13 < plan.flops * STEP
 
 
 def test_like_machines_share_a_plan() -> None:
     plan = resolve(parse("10m"), MACHINE)
-    middle = plan.flops * 1.2 / 0.8 / 600
+    middle = plan.flops * 1.2 / (1 - IN_HAND) / 600
     plans = [resolve(parse("10m"), Machine(1, middle * factor, 1, 2)) for factor in (0.9, 1.0, 1.1)]
     assert len({(p.shape, p.tokens["pretrain"], p.peak_lr) for p in plans}) == 1
 
