@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from ontogeny.base.artifact import Artifact, Record, describe_files
+from ontogeny.base.store import Store
+
 SUPPORT = Path(__file__).parent / "support"
 SPEECHES = 14
 
@@ -93,3 +96,24 @@ def payloads(store: Path) -> dict[str, str]:
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
                 found[f"{name}/{path.relative_to(record.parent)}"] = digest
     return found
+
+
+def publish(store: Store, payload: Path, stage: str, kind: str, name: str = "") -> Artifact:
+    """An artifact of what lies in `payload`, which stands in the store's work/ID."""
+    record = Record(
+        id=payload.parent.name,
+        name=name or stage,
+        kind=kind,
+        stage=stage,
+        version=1,
+        config={},
+        parents=[],
+        seed=0,
+        metrics={},
+        summary=[],
+        cost={},
+        files=describe_files(payload),
+        code="c",
+        execution={},
+    )
+    return store.publish(record)

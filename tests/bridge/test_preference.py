@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import publish
 
-from ontogeny.base.artifact import Artifact, Record, describe_files
+from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import CorruptArtifact
 from ontogeny.base.store import Store
 from ontogeny.bridge.packing import Said
@@ -114,23 +115,7 @@ def artifact(store: Store, text: str) -> Artifact:
     payload = store.work / "0123456789abcdef" / "payload"
     payload.mkdir(parents=True)
     (payload / PAIRS).write_text(text)
-    record = Record(
-        id="0123456789abcdef",
-        name="pairs",
-        kind="pairs",
-        stage="pairs",
-        version=1,
-        config={},
-        parents=[],
-        seed=0,
-        metrics={},
-        summary=[],
-        cost={},
-        files=describe_files(payload),
-        code="c",
-        execution={},
-    )
-    return store.publish(record)
+    return publish(store, payload, "pairs", "pairs")
 
 
 GOOD = json.dumps({"prompt": [1, 2], "chosen": [3], "rejected": [4, 5], "scores": [1.0, 0.0]})

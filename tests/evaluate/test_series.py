@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import publish
 
 from ontogeny.base.artifact import Artifact, Record, describe_files
 from ontogeny.base.errors import CorruptArtifact, InputError
@@ -34,23 +35,7 @@ def measurement(store: Store, values: Mapping[str, Series]) -> Artifact:
     payload = store.work / "0123456789abcdef" / "payload"
     payload.mkdir(parents=True)
     write_series(payload, values)
-    record = Record(
-        id="0123456789abcdef",
-        name="measure",
-        kind="measurement",
-        stage="measure",
-        version=1,
-        config={},
-        parents=[],
-        seed=0,
-        metrics={},
-        summary=[],
-        cost={},
-        files=describe_files(payload),
-        code="c",
-        execution={},
-    )
-    return store.publish(record)
+    return publish(store, payload, "measure", "measurement")
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

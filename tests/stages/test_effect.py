@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import publish
 
-from ontogeny.base.artifact import Artifact, Record, describe_files
+from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
 from ontogeny.base.events import Events
 from ontogeny.base.stop import StopRequest
@@ -46,23 +47,7 @@ class Bench:
         payload = self.store.work / identity / "payload"
         payload.mkdir(parents=True)
         write_series(payload, series)
-        record = Record(
-            id=identity,
-            name=f"measure/{self.count}",
-            kind="measurement",
-            stage="measure",
-            version=1,
-            config={},
-            parents=[],
-            seed=0,
-            metrics={},
-            summary=[],
-            cost={},
-            files=describe_files(payload),
-            code="c",
-            execution={},
-        )
-        return self.store.publish(record)
+        return publish(self.store, payload, "measure", "measurement", f"measure/{self.count}")
 
     def play(self, stage: Effect, *measurements: Artifact, seed: int = 0) -> dict[str, Any]:
         assert stage.takes == ("measurement",) * len(measurements)
