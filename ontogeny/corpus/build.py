@@ -5,6 +5,7 @@ Knows the order of the steps and nothing of how each is done, and nothing of art
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,11 +16,12 @@ from ontogeny.base.errors import InputError
 from ontogeny.corpus.decontaminate import Item, remove_contaminated
 from ontogeny.corpus.exact import remove_exact
 from ontogeny.corpus.minhash import remove_near
+from ontogeny.corpus.plain import filter_text
 from ontogeny.corpus.program import filter_code
 from ontogeny.corpus.prose import filter_prose
 from ontogeny.corpus.report import Report, make_report
 from ontogeny.corpus.scrub import IN_CODE, IN_PROSE, Finder, scrub
-from ontogeny.corpus.sources import read
+from ontogeny.corpus.sources import default_rules, read
 from ontogeny.corpus.split import split
 from ontogeny.corpus.table import DOCUMENTS, REMOVED, Outcome
 from ontogeny.corpus.table import documents as rows
@@ -27,13 +29,18 @@ from ontogeny.corpus.unicode_policy import Change, clean
 
 Step = Callable[[pa.Table], Outcome]
 
-# Tasks are generated and alike by nature: only equal ones are removed.
+# By rules, not by domain. Tasks are generated and alike by nature: only equal ones are removed.
 STEPS: Mapping[str, tuple[Step, ...]] = {
     "english": (filter_prose, remove_exact, remove_near),
     "code": (filter_code, remove_exact, remove_near),
+    "text": (filter_text, remove_exact, remove_near),
     "tasks": (remove_exact,),
 }
-FINDERS: Mapping[str, tuple[Finder, ...]] = {"english": IN_PROSE, "code": IN_CODE}
+FINDERS: Mapping[str, tuple[Finder, ...]] = {
+    "english": IN_PROSE,
+    "code": IN_CODE,
+    "text": IN_PROSE,
+}
 
 
 class Corpus(NamedTuple):
@@ -71,6 +78,7 @@ def build(
     documents: pa.Table,
     removed: pa.Table | None = None,
     *,
+    rules: Mapping[str, str] | None = None,
     heldout_share: Mapping[str, float],
     validation_share: Mapping[str, float] | None = None,
     exam: Sequence[Item] = (),
@@ -81,6 +89,7 @@ def build(
     Args:
         documents: all documents, e.g. `read_all(specs).kept`.
         removed: what reading removed, to be counted along.
+        rules: by domain, a key of `STEPS`; a domain not named has `sources.default_rules`.
         heldout_share: by domain, the share of documents held out; a domain not named is all
             training text.
         validation_share: by domain, the share of what is left held out for choosing settings.
@@ -89,21 +98,18 @@ def build(
         seed: of the split.
 
     Raises:
-        InputError: an unknown domain, or nothing left of one.
+        InputError: unknown rules, or nothing left of a domain.
     """
     changes: dict[str, Mapping[str, Change]] = {}
     train, validation, heldout = ([DOCUMENTS.empty_table()] for _ in range(3))
     gone = [REMOVED.empty_table() if removed is None else removed]
     for domain in sorted(documents["domain"].unique().to_pylist()):
         table = documents.filter(pc.equal(documents["domain"], domain))
-        table, changed = clean(table, prose=domain == "english")
-        table, scrubbed = scrub(table, FINDERS.get(domain, ()))
-        changes[domain] = {**changed, **scrubbed}
-        for step in _steps(domain):
-            table, out = step(table)
-            gone.append(out)
+        name = (rules or {}).get(domain) or default_rules(domain)
+        table, out, changes[domain] = _cleaned(table, name)
+        gone.append(out)
         if not table.num_rows:
-            raise InputError(f"nothing of domain {domain!r} is left; see the removals' reasons")
+            raise InputError(f"nothing of domain {domain!r} is left: {_told(domain, gone)}")
         forbidden = list(exam)
         for purpose, shares, side in (
             ("heldout", heldout_share, heldout),
@@ -127,8 +133,25 @@ def build(
     return Corpus(sides, everything, make_report(sides, everything, changes))
 
 
-def _steps(domain: str) -> tuple[Step, ...]:
-    if domain not in STEPS:
-        known = ", ".join(sorted(STEPS))
-        raise InputError(f"no rules for domain {domain!r}; domains are {known}")
-    return STEPS[domain]
+def _told(domain: str, gone: Sequence[pa.Table]) -> str:
+    """How many documents of `domain` each reason removed, the commonest first."""
+    tables = [table.filter(pc.equal(table["domain"], domain)) for table in gone]
+    counts = Counter(reason for table in tables for reason in table["reason"].to_pylist())
+    return ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
+
+
+def _cleaned(table: pa.Table, rules: str) -> tuple[pa.Table, pa.Table, Mapping[str, Change]]:
+    """What is left of one domain, what was removed, what was changed."""
+    table, changed = clean(table, prose=rules == "english", joiners=rules == "text")
+    table, scrubbed = scrub(table, FINDERS.get(rules, ()))
+    gone = []
+    for step in _steps(rules):
+        table, out = step(table)
+        gone.append(out)
+    return table, pa.concat_tables(gone), {**changed, **scrubbed}
+
+
+def _steps(rules: str) -> tuple[Step, ...]:
+    if rules not in STEPS:
+        raise InputError(f"there are no rules {rules!r}; rules are {', '.join(sorted(STEPS))}")
+    return STEPS[rules]

@@ -20,13 +20,28 @@ BOMB_RATIO = 100
 BOMB_FLOOR_BYTES = 16 << 20
 
 
-class Unreadable(Exception):
-    """One file or row is skipped: `reason` is counted, `detail` is for a reader."""
+MARKS = (  # the first mark of UTF-32 begins with that of UTF-16
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
 
-    def __init__(self, reason: str, detail: str) -> None:
+
+class Unreadable(Exception):
+    """One file or row is skipped.
+
+    Attributes:
+        reason: one word that is counted.
+        detail: what is wrong, for a reader.
+        remedy: what else helps where nothing at all could be read; never counted or kept.
+    """
+
+    def __init__(self, reason: str, detail: str, remedy: str = "") -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.remedy = remedy
 
 
 class Digest(Protocol):
@@ -36,8 +51,8 @@ class Digest(Protocol):
         """Take in more bytes."""
 
 
-def raw_chunks(path: Path, digest: Digest) -> Iterator[bytes]:
-    """The bytes of a regular file in chunks, each added to `digest`.
+def open_regular(path: Path) -> int:
+    """A descriptor of the regular file at `path`, open for reading; the caller closes it.
 
     Raises:
         Unreadable: `unreadable` (permission, vanished) or `not_a_file` (FIFO, socket, device).
@@ -47,9 +62,20 @@ def raw_chunks(path: Path, digest: Digest) -> Iterator[bytes]:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise Unreadable("unreadable", error.strerror or "cannot be opened") from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise Unreadable("not_a_file", "a pipe, socket, folder or device")
+    return handle
+
+
+def raw_chunks(path: Path, digest: Digest) -> Iterator[bytes]:
+    """The bytes of a regular file in chunks, each added to `digest`.
+
+    Raises:
+        Unreadable: as `open_regular`, or `unreadable` past the beginning.
+    """
+    handle = open_regular(path)
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise Unreadable("not_a_file", "a pipe, socket, folder or device")
         while chunk := os.read(handle, CHUNK_BYTES):
             digest.update(chunk)
             yield chunk
@@ -93,6 +119,31 @@ def gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
         raise Unreadable("broken_gzip", f"ends within the compressed stream after {packed} bytes")
 
 
+def unmarked(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """`chunks` without the byte order mark of UTF-8.
+
+    Raises:
+        Unreadable: `not_utf8` where the mark is that of UTF-16 or UTF-32.
+    """
+    rest = iter(chunks)
+    head = b""
+    for chunk in rest:
+        head += chunk
+        if len(head) >= 4:
+            break
+    for mark, name in MARKS:
+        if head.startswith(mark):
+            raise Unreadable(
+                "not_utf8",
+                f"begins with the byte order mark of {name}; convert it: "
+                f"iconv -f {name} -t UTF-8 FILE",
+            )
+    head = head.removeprefix(codecs.BOM_UTF8)
+    if head:
+        yield head
+    yield from rest
+
+
 def whole_text(chunks: Iterable[bytes]) -> str:
     """One document from all chunks; a UTF-8 byte order mark is dropped.
 
@@ -101,14 +152,14 @@ def whole_text(chunks: Iterable[bytes]) -> str:
     """
     pieces: list[bytes] = []
     size = 0
-    for chunk in chunks:
+    for chunk in unmarked(chunks):
         size += len(chunk)
         if size > MAX_DOCUMENT_BYTES:
             raise Unreadable("too_large", f"more than {MAX_DOCUMENT_BYTES} bytes in one document")
         if b"\0" in chunk:
             raise Unreadable("binary", "holds a zero byte")
         pieces.append(chunk)
-    return utf8(b"".join(pieces).removeprefix(codecs.BOM_UTF8))
+    return utf8(b"".join(pieces))
 
 
 def utf8(data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""One line of JSON as the text of one document, strictly.
+"""One line of JSON as an object, and an object as the text of one document, strictly.
 
 Knows nothing of files. Python's own reader takes more than JSON allows (NaN, repeated keys,
 numbers past any float); such a row is skipped and counted here, not repaired.
@@ -6,11 +6,14 @@ numbers past any float); such a row is skipped and counted here, not repaired.
 
 from __future__ import annotations
 
-import codecs
 import json
 import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from ontogeny.corpus.decode import MAX_DOCUMENT_BYTES, Unreadable
+from ontogeny.corpus.decode import Unreadable
+
+SHOWN_COLUMNS = 12
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -37,47 +40,94 @@ def _constant(name: str) -> float:
     raise Unreadable("not_finite", f"{name} is no JSON")
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_unique,
-    parse_float=_finite,
-    parse_int=_integer,
-    parse_constant=_constant,
-)
+def _missing(name: str) -> float | None:
+    return None if name == "NaN" else _constant(name)
 
 
-def row_text(line: bytes | None, number: int, column: str) -> str:
-    """The string under `column` of the JSON object in `line` (line `number` of its file).
+def _decoder(constant: Callable[[str], Any]) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        object_pairs_hook=_unique,
+        parse_float=_finite,
+        parse_int=_integer,
+        parse_constant=constant,
+    )
+
+
+STRICT = _decoder(_constant)
+FROM_A_TABLE = _decoder(_missing)
+"""Tables write NaN where a number is missing; it becomes null."""
+
+
+def row_object(line: bytes, decoder: json.JSONDecoder = STRICT) -> dict[str, Any]:
+    """The JSON object in `line`.
 
     Raises:
-        Unreadable: with one of the reasons `line_too_long`, `blank_line`, `not_utf8`,
-            `broken_json`, `duplicate_key`, `not_finite`, `number_too_large`,
-            `nested_too_deeply`, `not_an_object`, `no_text`, `text_not_a_string`,
-            `lone_surrogate`, `empty`.
+        Unreadable: with one of the reasons `blank_line`, `not_utf8`, `broken_json`,
+            `duplicate_key`, `not_finite`, `number_too_large`, `nested_too_deeply`,
+            `not_an_object`.
     """
-    if line is None:
-        raise Unreadable("line_too_long", f"more than {MAX_DOCUMENT_BYTES} bytes in one line")
-    row = _decode(line.removeprefix(codecs.BOM_UTF8) if number == 1 else line)
+    row = _decode(line, decoder)
     if not isinstance(row, dict):
         raise Unreadable("not_an_object", f"a JSON {type(row).__name__}")
+    return row
+
+
+def object_text(row: Mapping[str, Any], column: str) -> str:
+    """The string under `column` of a row.
+
+    Raises:
+        Unreadable: `no_text`, `text_not_a_string`, `lone_surrogate` or `empty`.
+    """
     if column not in row:
-        raise Unreadable("no_text", f"no column {column!r}")
+        raise no_column(column, list(row))
     text = row[column]
     if not isinstance(text, str):
         raise Unreadable("text_not_a_string", f"{column!r} is a {type(text).__name__}")
     if not text.strip():
         raise Unreadable("empty", "nothing but white space")
+    _refuse_surrogates(text)
+    return text
+
+
+def no_column(column: str, columns: list[str]) -> Unreadable:
+    """`no_text`, and the columns that there are as the remedy."""
+    names = [name[:40] for name in columns[:SHOWN_COLUMNS]]
+    more = ["..."] if len(columns) > SHOWN_COLUMNS else []
+    there = f"the row has {', '.join(names + more)}" if names else "the row has no columns"
+    return Unreadable("no_text", f"no column {column!r}", f"{there}; name one by #column=")
+
+
+def whole_object(row: dict[str, Any]) -> dict[str, Any]:
+    r"""`row` itself, no string of which holds half a character.
+
+    Raises:
+        Unreadable: `lone_surrogate` (JSON can write `\ud800`, UTF-8 cannot).
+    """
+    waiting: list[Any] = [row]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            _refuse_surrogates(value)
+        elif isinstance(value, dict):
+            waiting += value
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return row
+
+
+def _refuse_surrogates(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise Unreadable("lone_surrogate", f"character {error.start} is no character") from error
-    return text
 
 
-def _decode(line: bytes) -> object:
+def _decode(line: bytes, decoder: json.JSONDecoder) -> object:
     if not line.strip():
         raise Unreadable("blank_line", "nothing but white space")
     try:
-        row: object = _DECODER.decode(line.decode("utf-8"))
+        row: object = decoder.decode(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise Unreadable("not_utf8", f"byte {error.start} is no UTF-8") from error
     except json.JSONDecodeError as error:

@@ -23,7 +23,7 @@ from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import CorruptArtifact
 from ontogeny.corpus.table import byte_lengths
 from ontogeny.text.message import Conversation
-from ontogeny.text.template import render
+from ontogeny.text.template import Rendered, render
 from ontogeny.text.tokenizer import Tokenizer
 
 PARTS = ("ids", "starts", "bytes")
@@ -69,10 +69,17 @@ def encode_conversations(conversations: Sequence[Conversation], tokenizer: Token
         InputError: the tokenizer's template refuses a conversation.
     """
     rendered = [render(conversation, tokenizer) for conversation in conversations]
+    return shard_of_rendered(conversations, rendered, tokenizer.vocab_size)
+
+
+def shard_of_rendered(
+    conversations: Sequence[Conversation], rendered: Sequence[Rendered], vocab_size: int
+) -> Shard:
+    """Conversations that were rendered before, laid end to end."""
     sizes = [sum(len(m.content.encode()) for m in each.messages) for each in conversations]
     ids = [np.array(each.ids, np.uint32) for each in rendered]
     weights = [np.array(each.weights, np.uint8) for each in rendered]
-    return shard_of(ids, sizes, tokenizer.vocab_size, weights)
+    return shard_of(ids, sizes, vocab_size, weights)
 
 
 def shard_of(

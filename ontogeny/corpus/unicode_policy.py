@@ -46,7 +46,7 @@ class Rule(NamedTuple):
 
 
 # Tag characters and bidi controls carry text a reader does not see; zero-width characters split
-# words unseen. Joiners go too: English and code do not need them.
+# words unseen. Joiners go too: English and code do not need them; other languages do (`JOINERS`).
 RULES = (
     Rule("line_end", r"\r\n?|\x{85}|\x{2028}|\x{2029}", "\n", ascii=True),
     Rule("control", r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x{84}\x{86}-\x{9f}]", "", ascii=True),
@@ -62,6 +62,19 @@ RULES = (
     Rule("wide_space", r"[\x{00A0}\x{1680}\x{2000}-\x{200A}\x{202F}\x{205F}\x{3000}]", " "),
     Rule("mark_pile", r"(\pM{32})\pM+", r"\1"),
 )
+# Persian and Indic scripts spell with joiners and emoji are made by them; beside ASCII, at an end
+# or in a run they join nothing.
+_JOINER = r"[\x{200C}\x{200D}]"
+NO_WIDTH = Rule("zero_width", r"[\x{00AD}\x{180E}\x{200B}\x{2060}-\x{2064}\x{FEFF}]", "")
+JOINERS = (
+    Rule("joiner", rf"({_JOINER}){_JOINER}+", r"\1"),
+    Rule("joiner", rf"([\x00-\x7f]|^){_JOINER}", r"\1"),
+    Rule("joiner", rf"{_JOINER}([\x00-\x7f]|$)", r"\1"),
+)
+KEEPING_JOINERS = (
+    *(NO_WIDTH if rule.name == "zero_width" else rule for rule in RULES),
+    *JOINERS,
+)
 MARKS_AFTER_NFC = Rule("mark_pile", rf"(\pM{{{MAX_MARKS}}})\pM+", r"\1")
 TRAILING = Rule("trailing_space", r"[ \t]+(\n|$)", r"\1", ascii=True)
 BLANK_LINES = Rule("blank_lines", r"\n{4,}", "\n\n\n", ascii=True)
@@ -72,12 +85,13 @@ _LOOKALIKE = r"[\x{0400}-\x{04FF}ΑΒΕΖΗΙΚΜΝΟΡΤΥΧο]"
 MIXED_SCRIPT = rf"[A-Za-z]{_LOOKALIKE}|{_LOOKALIKE}[A-Za-z]"
 
 
-def clean(table: pa.Table, *, prose: bool) -> Cleaned:
+def clean(table: pa.Table, *, prose: bool, joiners: bool = False) -> Cleaned:
     """Apply the policy to every text; runs twice give the same texts as once.
 
     Args:
         table: documents.
         prose: also make runs of blanks one blank (it would destroy the indentation of code).
+        joiners: keep zero-width joiners where they join, as most languages need.
 
     Words that mix Latin with letters that look Latin (homoglyphs) are counted as
     `mixed_script` and left as they are: no text says which letter was meant.
@@ -85,11 +99,13 @@ def clean(table: pa.Table, *, prose: bool) -> Cleaned:
     texts: pa.ChunkedArray = table["text"]
     changes: dict[str, Change] = {}
     plain = pc.all(pc.string_is_ascii(texts)).as_py() is not False
-    for rule in RULES:
+    for rule in KEEPING_JOINERS if joiners else RULES:
         if rule.ascii or not plain:
             texts = _apply(rule, texts, changes)
     if not plain:
         texts = _normal_form(texts, changes)
+        for rule in JOINERS if joiners else ():  # a Kelvin sign has become a K
+            texts = _apply(rule, texts, changes)
         texts = _apply(MARKS_AFTER_NFC, texts, changes)
         _count_mixed(texts, changes)
     for rule in (TRAILING, *([SPACE_RUN] if prose else []), BLANK_LINES):

@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 from ontogeny.base.errors import InputError
 
-TEXT_SUFFIXES = (".txt", ".md", ".jsonl", ".py")
-SUFFIXES = TEXT_SUFFIXES + tuple(suffix + ".gz" for suffix in TEXT_SUFFIXES)
+TEXT_SUFFIXES = (".txt", ".md", ".jsonl", ".json", ".py")
+SUFFIXES = (*TEXT_SUFFIXES, *(suffix + ".gz" for suffix in TEXT_SUFFIXES), ".parquet")
+EVAL = "eval"
 
 # Left out of the standard library: tests and what is bundled for them, installed packages,
 # files written when this Python was built, and one 750 kB string of documentation.
@@ -66,20 +67,36 @@ def shown(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def list_path(path: Path) -> Listing:
+def is_examination(path: Path) -> bool:
+    """Whether `path`, as given or as resolved, is or lies under a folder named `eval`.
+
+    What is there measures models; no source that is trained on may hold it.
+    """
+    parts = (*path.parts, *Path(os.path.realpath(path)).parts)
+    return any(part.casefold() == EVAL for part in parts)
+
+
+def list_path(path: Path, *, trains: bool = True) -> Listing:
     """A file, or the text files of a folder and its folders.
 
     Symbolic links to files are followed, those to folders are not, so no loop is possible.
-    Hidden names are passed over.
+    Hidden names are passed over, and where the files are trained on, so is every `eval` folder.
 
     Raises:
-        InputError: `path` is missing, is no file or folder, or has an unknown suffix.
+        InputError: `path` is missing, is no file or folder, has an unknown suffix, or lies under
+            an `eval` folder and is trained on.
     """
+    if trains and is_examination(path):
+        raise InputError(
+            "lies under a folder named eval, and nothing there is ever trained on; copy what may "
+            "be learned from to another folder",
+            file=path,
+        )
     label = shown(path.name or path.resolve().name)
     if path.is_dir():
         files: list[File] = []
         passed: list[Passed] = []
-        for found in _walk(path, ""):
+        for found in _walk(path, "", trains):
             (files if isinstance(found, File) else passed).append(found)  # type: ignore[arg-type]
         return Listing(label, files, passed)
     if not path.exists():
@@ -92,7 +109,7 @@ def list_path(path: Path) -> Listing:
     return Listing(label, [File(label, path)], [])
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[File | Passed]:
+def _walk(folder: Path, prefix: str, trains: bool) -> Iterator[File | Passed]:
     try:
         with os.scandir(folder) as entries:
             found = sorted(entries, key=lambda entry: os.fsencode(entry.name))
@@ -109,8 +126,10 @@ def _walk(folder: Path, prefix: str) -> Iterator[File | Passed]:
             continue
         if entry.name.startswith("."):
             yield Passed(name, "hidden", "the name begins with a dot")
+        elif trains and _examines(entry, folder_itself):
+            yield Passed(name, *EVAL_FOLDER)
         elif folder_itself:
-            yield from _walk(Path(entry.path), name + "/")
+            yield from _walk(Path(entry.path), name + "/", trains)
         elif is_folder:
             yield Passed(name, "linked_folder", "a symbolic link to a folder")
         elif not is_file:
@@ -121,8 +140,19 @@ def _walk(folder: Path, prefix: str) -> Iterator[File | Passed]:
             yield File(name, Path(entry.path))
 
 
-def list_package(requirement: str) -> Listing:
+EVAL_FOLDER = ("eval_folder", "what lies under a folder named eval is never trained on")
+
+
+def _examines(entry: os.DirEntry[str], folder: bool) -> bool:
+    if entry.is_symlink():
+        return is_examination(Path(entry.path))
+    return folder and entry.name.casefold() == EVAL
+
+
+def list_package(requirement: str, *, trains: bool = True) -> Listing:
     """The text files that the installed distribution `NAME==VERSION` brings; imports nothing.
+
+    Where they are trained on, what is in an `eval` folder of it is passed over.
 
     Raises:
         InputError: not pinned, not installed, another version, or no texts in it.
@@ -147,10 +177,12 @@ def list_package(requirement: str) -> Listing:
     if not names:
         raise InputError(f"{requirement} brings no .txt, .md or .jsonl file; name another package")
     inside = len(os.path.commonpath([os.path.dirname(file) for file in names]))
-    files = [
+    listed = [
         File(file[inside:].lstrip("/"), Path(str(distribution.locate_file(file)))) for file in names
     ]
-    return Listing(requirement, files, [])
+    barred = {file for file in listed if trains and EVAL in Path(file.name.casefold()).parts}
+    passed = [Passed(file.name, *EVAL_FOLDER) for file in listed if file in barred]
+    return Listing(requirement, [file for file in listed if file not in barred], passed)
 
 
 def list_stdlib() -> Listing:

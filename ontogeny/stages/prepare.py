@@ -15,7 +15,7 @@ from ontogeny.base.files import write_json
 from ontogeny.corpus.build import build, read_all
 from ontogeny.corpus.decontaminate import Item
 from ontogeny.corpus.files import write_table
-from ontogeny.corpus.sources import fingerprint, parse
+from ontogeny.corpus.sources import default_rules, fingerprint, parse, rules_of
 from ontogeny.corpus.table import documents_table
 from ontogeny.environments.catalogue import collection, environment
 from ontogeny.environments.environment import Environment, as_documents
@@ -60,6 +60,7 @@ class Prepare:
 
     def identity(self) -> dict[str, Any]:
         """The content of the sources, in place of where they lie."""
+        self._rules()
         return {"sources": [[parse(spec).domain, _fingerprint(spec)] for spec in self.sources]}
 
     def __call__(self, work: Work) -> Made:
@@ -80,6 +81,7 @@ class Prepare:
         corpus = build(
             pa.concat_tables(tables),
             pa.concat_tables(gone) if gone else None,
+            rules=self._rules(),
             heldout_share=self.heldout,
             validation_share=self.validation,
             exam=[Item(row["id"], row["text"]) for row in exam.to_pylist()],
@@ -91,7 +93,14 @@ class Prepare:
         write_table(work.payload, "exam", exam)
         write_json(work.payload / "report.json", corpus.report)
         work.progress(steps, steps, "steps")
-        return Made(metrics=_metrics(corpus.report), summary=_summary(corpus.report))
+        summary = _summary(corpus.report, self._rules())
+        return Made(metrics=_metrics(corpus.report), summary=summary)
+
+    def _rules(self) -> dict[str, str]:
+        rules = rules_of(self.sources)
+        if self.tasks and rules.get("tasks", "tasks") != "tasks":
+            raise InputError("domain 'tasks' holds generated tasks; call the source's another name")
+        return rules
 
     def _tasks(self, seed: int) -> pa.Table:
         if not self.tasks:
@@ -127,15 +136,17 @@ def _metrics(report: Mapping[str, Any]) -> dict[str, float]:
     return metrics
 
 
-def _summary(report: Mapping[str, Any]) -> tuple[str, ...]:
+def _summary(report: Mapping[str, Any], rules: Mapping[str, str]) -> tuple[str, ...]:
     lines = []
     for domain, sections in report.items():
+        name = rules.get(domain) or default_rules(domain)
+        called = domain if name == domain else f"{domain} (rules {name})"
         kept = sections["kept"]
         validation = kept.get("validation", {}).get("documents", 0)
         removed = {name: counts["documents"] for name, counts in sections["removed"].items()}
         reasons = ", ".join(f"{count} {name}" for name, count in removed.items())
         lines.append(
-            f"{domain}: {kept['train']['documents']:,} documents, "
+            f"{called}: {kept['train']['documents']:,} documents, "
             f"{kept['train']['bytes'] / 1e6:.1f} MB; {kept['heldout']['documents']} held out; "
             + (f"{validation} for validation; " if validation else "")
             + f"{sum(removed.values()):,} removed"

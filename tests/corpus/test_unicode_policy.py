@@ -75,3 +75,37 @@ def test_cleaning_twice_is_cleaning_once(texts: list[str], prose: bool) -> None:
         assert unicodedata.is_normalized("NFC", text)
         left = [c for c in text if unicodedata.category(c) in ("Cc", "Co") and c not in "\n\t"]
         assert not left
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        "\u0915\u094d\u200d\u0937",
+        "\U0001f469\u200d\U0001f680",
+    ],
+)
+def test_joiners_stay_where_a_language_needs_them(text: str) -> None:
+    kept = clean(documents_table([Document("1", "farsi", "s", text)]), prose=False, joiners=True)
+    assert kept.table["text"][0].as_py() == text
+    assert not kept.changes
+    assert _clean(text)[0] != text
+
+
+@pytest.mark.parametrize(
+    "text", ["pass\u200dword", "\u200ca", "a\u200c\u200d\u200c\u0645", "\u0645\u200d"]
+)
+def test_joiners_that_join_nothing_go(text: str) -> None:
+    table = documents_table([Document("1", "farsi", "s", text)])
+    cleaned = clean(table, prose=False, joiners=True)
+    assert not {"\u200c", "\u200d"} & set(cleaned.table["text"][0].as_py())
+    assert cleaned.changes["joiner"].documents
+
+
+@settings(deadline=None)
+@given(
+    st.text(st.sampled_from("aK\u212a\u0301\u200c\u200d\u0645\u00a0 \n\u0915\u094d"), max_size=12)
+)
+def test_keeping_joiners_twice_is_once(text: str) -> None:
+    once = clean(documents_table([Document("1", "d", "s", text)]), prose=False, joiners=True)
+    assert clean(once.table, prose=False, joiners=True).table.equals(once.table)
