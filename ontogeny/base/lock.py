@@ -7,6 +7,7 @@ file (pid, boot id, command) are there for people and for the note that a dead r
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -39,7 +40,11 @@ def exclusive(path: Path) -> Iterator[dict[str, Any] | None]:
         dead = _holder(descriptor)
         me = {"pid": os.getpid(), "boot": _boot_id(), "command": sys.argv}
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(me).encode(), 0)
+        try:
+            os.pwrite(descriptor, json.dumps(me).encode(), 0)
+        except OSError as error:  # on a full disk `clean` must still work, and flock decides
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
         try:
             yield dead
         finally:

@@ -2,6 +2,7 @@
 
     artifacts/ID/        published, immutable
     work/ID/             a stage in progress: payload/ and checkpoints/
+    work/*.gone          given up by `clean`; the next clean or run deletes it
     names/NAME.json      the artifact a recipe last made under that name
     plans/               pinned plans
     events.jsonl         what happened, one JSON object a line
@@ -26,6 +27,7 @@ from ontogeny.base.errors import CorruptArtifact, InputError
 from ontogeny.base.lock import exclusive
 
 FORMAT = 1
+GONE = ".gone"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
 
 
@@ -177,13 +179,21 @@ class Store:
         return self.get(record.id)
 
     def clear_leftovers(self) -> None:
-        """Removes what a killed run left: work already published, files never renamed."""
+        """Removes what a killed run or clean left: work already published, files never renamed."""
         for work in self.work.iterdir():
-            if self.has(work.name):
-                shutil.rmtree(work)
+            if work.name.endswith(GONE) or self.has(work.name):
+                erase(work)
         for directory in (self.root, self.names, self.plans):
             for temporary in directory.rglob(".*.tmp"):
                 temporary.unlink()
+
+
+def erase(path: Path) -> None:
+    """Deletes a file, a link (never what it points to) or a directory with all it holds."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def valid_name(name: str) -> bool:
