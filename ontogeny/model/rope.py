@@ -24,30 +24,31 @@ that turn less often than SLOW are slowed by the whole factor (Peng et al. 2023,
 def rope_tables(
     head_dim: int, theta: float, positions: int, rope: Rope = PLAIN
 ) -> tuple[Tensor, Tensor]:
-    """cos_PD and sin_PD in float32, computed in float64 so that long positions stay exact.
+    """cos_PD and sin_PD, computed in float32 as every other implementation does.
 
-    Both carry YaRN's factor, so a product of a query and a key carries its square.
+    An angle of thousands of radians is off by 1e-4 in float32, and trained weights have that error
+    in them: exact tables would move their logits by more than 1e-4 beyond a few hundred tokens.
+    Both tables carry YaRN's factor, so a product of a query and a key carries its square.
     """
-    angles_PD = torch.outer(
-        torch.arange(positions, dtype=torch.float64), frequencies(head_dim, theta, rope)
-    )
+    places_P = torch.arange(positions, dtype=torch.float32)
+    angles_PD = places_P[:, None] * frequencies(head_dim, theta, rope)
     scale = magnitude(rope)
-    return (angles_PD.cos() * scale).float(), (angles_PD.sin() * scale).float()
+    return angles_PD.cos() * scale, angles_PD.sin() * scale
 
 
 def frequencies(head_dim: int, theta: float, rope: Rope) -> Tensor:
-    """(D,) float64: radians a position by which each pair of channels turns.
+    """(D,) float32: radians a position by which each pair of channels turns.
 
-    A factor of 1 gives the plain frequencies bit for bit.
+    The order of operations is transformers', so that the tables have the same bits.
     """
     base = rope.base(theta, head_dim)
-    half_D = torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim
-    plain_D = base**-half_D
+    turns_D = base ** (torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+    plain_D = 1.0 / turns_D
     if rope.method == "linear":
         return plain_D / rope.factor
     if rope.method == "yarn":
-        slowed_D = _ramp(head_dim, base, rope.original_context)
-        return plain_D * (1 - slowed_D * (1 - 1 / rope.factor))
+        kept_D = 1 - _ramp(head_dim, base, rope.original_context)
+        return 1.0 / (rope.factor * turns_D) * (1 - kept_D) + plain_D * kept_D
     return plain_D
 
 
@@ -69,4 +70,4 @@ def _ramp(head_dim: int, base: float, context: int) -> Tensor:
     low = max(math.floor(channel(BETA_FAST)), 0)
     high = min(math.ceil(channel(BETA_SLOW)), head_dim - 1)
     width = high - low or 0.001  # one channel: a step
-    return ((torch.arange(head_dim // 2, dtype=torch.float64) - low) / width).clamp(0, 1)
+    return ((torch.arange(head_dim // 2, dtype=torch.float32) - low) / width).clamp(0, 1)
