@@ -29,6 +29,7 @@ from ontogeny.stages.measure import Measure
 from ontogeny.stages.pairs import Pairs
 from ontogeny.stages.prepare import Prepare
 from ontogeny.stages.pretrain import Pretrain
+from ontogeny.stages.release import Release
 from ontogeny.stages.samples import Samples
 from ontogeny.stages.sft import SFT
 from ontogeny.stages.train_tokenizer import TrainTokenizer
@@ -125,26 +126,28 @@ class Data:
 
 @dataclass(frozen=True)
 class Life:
-    """The models of one seed and the measurements its effects are computed from, by name."""
+    """The models of one seed, the measurements its effects are computed from, all by name."""
 
     models: dict[str, Artifact]
     measured: dict[str, Artifact]
+    effects: dict[str, Artifact]
 
 
 def quickstart(run: Run) -> Artifact:
     """Raw text to a model that answers: the main line, everything measured."""
     run.expects(*CLAIMS.values())
-    return main_line(run, data(run)).models["grpo"]
+    return release(run, main_line(run, data(run)))
 
 
 def evidence(run: Run) -> Artifact:
     """The main line under three seeds, each with its control arms and its placebo."""
     run.expects(*CLAIMS.values())
     shared = data(run)
+    lives = []
     for each in (run, *map(run.seeded, SEEDS)):
-        life = main_line(each, shared)
-        arms(each, shared, life)
-    return life.models["grpo"]
+        lives.append(main_line(each, shared))
+        arms(each, shared, lives[-1])
+    return release(run, *lives)
 
 
 def data(run: Run) -> Data:
@@ -195,11 +198,13 @@ def main_line(run: Run, data: Data) -> Life:
     drift = Drift(environments=FRESH, max_tokens=PLAYED_TOKENS)
     measured["drift"] = run(drift, models["wash"], models["dpo"], name="drift")
     measured["bits"] = run(BitsPerByte(), models["base"], data.tokens, data.xz, name="bits")
-    for each, of in MAIN_EFFECTS:
-        run(each, *(measured[name] for name in of), name=each.claim.name)
+    effects = {
+        each.claim.name: run(each, *(measured[name] for name in of), name=each.claim.name)
+        for each, of in MAIN_EFFECTS
+    }
     for name, model in models.items():
         run(Samples(prompts=PROMPTS, max_tokens=24, temperature=0.0), model, name=f"samples/{name}")
-    return Life(models, measured)
+    return Life(models, measured, effects)
 
 
 def arms(run: Run, data: Data, life: Life) -> None:
@@ -218,7 +223,21 @@ def arms(run: Run, data: Data, life: Life) -> None:
     }
     measured["play/placebo"] = play(run, data, "placebo", placebo)
     for each, of in ARM_EFFECTS:
-        run(each, *(measured[name] for name in of), name=each.claim.name)
+        name = each.claim.name
+        life.effects[name] = run(each, *(measured[other] for other in of), name=name)
+
+
+def release(run: Run, life: Life, *others: Life) -> Artifact:
+    """The last model as a bundle with its card; effects of other seeds stand in the card, too."""
+    evidence = [*life.measured.values(), *life.effects.values()]
+    evidence += [effect for other in others for effect in other.effects.values()]
+    about = Release(
+        license="apache-2.0",
+        title="Ontogeny quickstart",
+        languages=("en",),
+        claims=tuple(CLAIMS),
+    )
+    return run(about, life.models["grpo"], *evidence, name="release")
 
 
 def pretraining(run: Run) -> Pretrain:

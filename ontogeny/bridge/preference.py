@@ -24,6 +24,7 @@ from ontogeny.plan.optimization import OverPairs
 from ontogeny.run.work import Made, Work
 
 PAIRS = "pairs.jsonl"
+HELDOUT = "heldout.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +72,34 @@ def prefer(config: OverPairs, work: Work, parent: Artifact, pairs: Artifact) -> 
     )
 
 
-def read_pairs(artifact: Artifact) -> list[Pair]:
-    """The pairs of an artifact, its file verified.
+def margins(parent: Artifact, pairs: Artifact) -> tuple[list[str], list[float], int]:
+    """How much likelier `parent` finds the chosen than the rejected answer of held-out pairs.
+
+    Returns:
+        Names of the pairs, log p(chosen) - log p(rejected) of each in nats, and the tokens read.
+
+    Raises:
+        InputError: none of the pairs is held out, or one exceeds the model's context.
+    """
+    if HELDOUT not in pairs.record.files or not pairs.file(HELDOUT).stat().st_size:
+        raise InputError(f"'{pairs.name}' holds out no pairs; load them with a heldout share")
+    model, _ = load_model(parent)
+    known = _with_reference(model, read_pairs(pairs, HELDOUT))
+    lines = pairs.file(HELDOUT).read_text(encoding="utf-8").split("\n")[:-1]
+    names = [str(json.loads(line)["task"]) for line in lines]
+    read = sum(pair.chosen.positions + pair.rejected.positions for pair in known)
+    return names, [pair.reference[0] - pair.reference[1] for pair in known], read
+
+
+def read_pairs(artifact: Artifact, name: str = PAIRS) -> list[Pair]:
+    """The pairs in one file of an artifact, verified.
 
     Raises:
         CorruptArtifact: naming the line that holds no pair.
     """
-    path = artifact.file(PAIRS)
+    path = artifact.file(name)
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
         try:
             row = json.loads(line)
             prompt = tuple(int(each) for each in row["prompt"])

@@ -22,7 +22,8 @@ from ontogeny.bridge.local_policy import LocalPolicy
 from ontogeny.bridge.models import chats, load_model, save_model
 from ontogeny.bridge.packing import Packed, Said, pack
 from ontogeny.environments.asking import Answered, Question, ask_all, question
-from ontogeny.environments.catalogue import environment
+from ontogeny.environments.environment import Environment
+from ontogeny.environments.own import environments_of
 from ontogeny.infer.engine import Engine
 from ontogeny.infer.scoring import score
 from ontogeny.model.transformer import Transformer
@@ -33,8 +34,13 @@ from ontogeny.run.work import Made, Work
 from ontogeny.text.tokenizer import Tokenizer
 
 
-def reinforce(config: OverRollouts, work: Work, parent: Artifact) -> Made:
+def reinforce(
+    config: OverRollouts, work: Work, parent: Artifact, tasks: Sequence[Artifact] = ()
+) -> Made:
     """Trains `parent` by rollout and update and writes the model.
+
+    Args:
+        tasks: what brings the environments called `tasks/NAME`.
 
     Raises:
         InputError: when a task with its answer exceeds the model's context.
@@ -42,7 +48,9 @@ def reinforce(config: OverRollouts, work: Work, parent: Artifact) -> Made:
     model, tokenizer = load_model(parent)
     model.to(device(config.device))
     reference = load_model(parent)[0].to(model.device) if config.beta else None
-    steps = RolloutSteps(model, tokenizer, config, work.named_seed("rollouts"), reference)
+    worlds = environments_of(config.environments, tasks)
+    seed = work.named_seed("rollouts")
+    steps = RolloutSteps(model, tokenizer, config, seed, reference, worlds)
     objective = GRPO(
         config.clip_low, config.clip_high, config.beta, config.normalise, config.max_tokens
     )
@@ -68,6 +76,7 @@ class RolloutSteps:
     Args:
         play: what is rolled out in a step.
         reference: a frozen model for the KL term, or None.
+        worlds: the environments by name; the generated ones where nothing is given.
     """
 
     def __init__(
@@ -77,11 +86,13 @@ class RolloutSteps:
         play: OverRollouts,
         seed: int,
         reference: Transformer | None = None,
+        worlds: Mapping[str, Environment] | None = None,
     ) -> None:
         self.model, self.tokenizer, self.play = model, tokenizer, play
         self.seed, self.reference = seed, reference
         self.taken = 0
         self.seconds, self.answers = 0.0, 0
+        self._worlds = worlds if worlds is not None else environments_of(play.environments)
         self._names = sorted(play.environments)
         weights = np.array([play.environments[name] for name in self._names])
         self._shares = weights / weights.sum()
@@ -139,7 +150,7 @@ class RolloutSteps:
         found: list[Question] = []
         for index, name in enumerate(self._names):
             wanted = int((draws == index).sum())
-            world = environment(name)
+            world = self._worlds[name]
             tasks = world.tasks("train", wanted, named_seed(seed, name)) if wanted else []
             found += [question(world, task, self.tokenizer, "chat") for task in tasks]
         return found

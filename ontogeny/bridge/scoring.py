@@ -1,4 +1,5 @@
-"""Documents -> nats: how surprised a model is by held-out text, document by document."""
+"""Documents -> nats: how surprised a model is by held-out text, document by document, or by what
+the assistant says in conversations."""
 
 from __future__ import annotations
 
@@ -25,8 +26,12 @@ TOKENS = 8192
 def score_shard(
     artifact: Artifact, shard: Shard, work: Work, window: int = 0, most_tokens: int = 0
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], float]:
-    """`score_documents` with the model in `artifact`; also the FLOPs it took."""
+    """`score_documents` with the model in `artifact`, or `score_conversations` where the shard
+    says what is learnt; also the FLOPs it took."""
     model, tokenizer = load_model(artifact)
+    if shard.weights is not None:
+        nats_D, tokens_D, read = score_conversations(model, shard, window)
+        return nats_D, tokens_D, read * model.shape.forward_flops_per_token(window or None)
     windows = 0
 
     def progress(done: int, total: int) -> None:
@@ -85,6 +90,45 @@ def score_documents(
             np.add.at(nats_D, [index for index, _ in group], sums_B.cpu().numpy())
             progress(start + len(group), len(windows))
     return nats_D, np.array([len(sequence) - 1 for sequence in sequences], np.int64)
+
+
+def score_conversations(
+    model: Transformer, shard: Shard, window: int = 0
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], int]:
+    """nats_D of what the assistant says in each conversation, its tokens_D, and all tokens read.
+
+    Args:
+        model: in evaluation mode.
+        shard: conversations with weights.
+        window: tokens of each conversation that are read, from its beginning; 0 is the context.
+    """
+    context = window or model.shape.context
+    assert context <= model.shape.context, (context, model.shape.context)
+    ids = [np.asarray(shard.document(d)[: context + 1], np.int64) for d in range(len(shard))]
+    said = [shard.document_weights(d)[: context + 1] for d in range(len(shard))]
+    order = sorted(range(len(shard)), key=lambda d: len(ids[d]))
+    nats_D, tokens_D = np.zeros(len(shard)), np.array([int(each[1:].sum()) for each in said])
+    rows = max(1, TOKENS // context)
+    with torch.inference_mode():
+        for start in range(0, len(order), rows):
+            group = order[start : start + rows]
+            width = max(1, max(len(ids[d]) for d in group) - 1)
+            tokens_BT = np.zeros((len(group), width), np.int64)
+            targets_BT = np.zeros((len(group), width), np.int64)
+            weights_BT = np.zeros((len(group), width), np.float32)
+            for row, d in enumerate(group):
+                read = len(ids[d]) - 1
+                tokens_BT[row, :read], targets_BT[row, :read] = ids[d][:-1], ids[d][1:]
+                weights_BT[row, :read] = said[d][1:]
+            batch = Batch(
+                torch.from_numpy(tokens_BT),
+                torch.from_numpy(targets_BT),
+                torch.from_numpy(weights_BT),
+            )
+            outputs = model(batch, Needs(weighted_log_prob=True))
+            assert outputs.log_probs_BT is not None
+            nats_D[group] = -outputs.log_probs_BT.double().sum(1).cpu().numpy()
+    return nats_D, tokens_D, sum(len(each) for each in ids)
 
 
 def _sequence(ids: npt.NDArray[Any], end_of_text: int, most_tokens: int) -> npt.NDArray[np.int64]:

@@ -104,14 +104,20 @@ def read_tasks(artifact: Artifact) -> dict[str, Listed]:
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
         try:
             row = json.loads(line)
-            name, prompt, answer = row["environment"], row["prompt"], row["answer"]
-            judges[name] = verifier(row["verifier"])
-            new = own_task(name, prompt, answer)
-            listed.setdefault(name, {}).setdefault(row["split"], []).append(new)
+            columns = ("environment", "verifier", "split", "prompt", "answer")
+            name, judge, split, prompt, answer = (_string(row[each]) for each in columns)
+            judges[name] = verifier(judge)
+            listed.setdefault(name, {}).setdefault(split, []).append(own_task(name, prompt, answer))
         except (KeyError, TypeError, ValueError, InputError) as error:
             reason = f"no task ({error}); make it again"
             raise CorruptArtifact(reason, file=path, line=number) from None
     return {name: Listed(name, judges[name], splits) for name, splits in listed.items()}
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a {type(value).__name__} where a text belongs")
+    return value
 
 
 def examined(artifacts: Sequence[Artifact]) -> frozenset[str]:

@@ -115,11 +115,12 @@ def request(
 
 
 def _fit(kinds: tuple[str, ...], takes: tuple[str, ...]) -> bool:
-    """Whether the parents' kinds are what a stage takes; KIND+ stands for one or more of KIND."""
-    pattern = "".join(
-        f"(?:{re.escape(kind.removesuffix('+'))};){'+' if kind.endswith('+') else ''}"
-        for kind in takes
-    )
+    """Whether the parents' kinds are what a stage takes (see `Stage`)."""
+    pattern = ""
+    for wanted in takes:
+        kind, mark = (wanted[:-1], wanted[-1]) if wanted[-1] in "+*?" else (wanted, "")
+        either = "|".join(f"{re.escape(each)};" for each in kind.split("|"))
+        pattern += f"(?:{either}){mark}"
     return re.fullmatch(pattern, "".join(f"{kind};" for kind in kinds)) is not None
 
 

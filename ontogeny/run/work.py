@@ -39,7 +39,8 @@ class Stage(Protocol):
     """A frozen config plus one function.
 
     `stage` is its kind, `version` rises by hand when results would change, `takes` and `makes`
-    are kinds of artifacts; `KIND+` in `takes` stands for one or more of a kind.
+    are kinds of artifacts. In `takes`, `KIND+` stands for one or more, `KIND*` for any number,
+    `KIND?` for at most one, `KIND|OTHER` for either.
     """
 
     stage: ClassVar[str]

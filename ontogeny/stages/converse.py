@@ -1,4 +1,4 @@
-"""Tokenizer -> conversations: generated tasks as turns of user and assistant, ready to learn."""
+"""Tokenizer (+ own tasks) -> conversations: tasks as turns of user and assistant."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
 from ontogeny.corpus.shards import encode_conversations, write_shard
-from ontogeny.environments.catalogue import environment
 from ontogeny.environments.environment import Task
+from ontogeny.environments.own import check_counts, environments_of
 from ontogeny.run.work import Made, Work
 from ontogeny.text.message import Conversation, Message, message_to_row
 from ontogeny.text.tokenizer import Tokenizer
@@ -34,26 +34,24 @@ class Converse:
 
     stage: ClassVar[str] = "converse"
     version: ClassVar[int] = 1
-    takes: ClassVar[tuple[str, ...]] = ("tokenizer",)
+    takes: ClassVar[tuple[str, ...]] = ("tokenizer", "tasks*")
     makes: ClassVar[str] = "conversations"
 
     def __post_init__(self) -> None:
-        if not self.environments or min(self.environments.values()) < 1:
-            raise InputError("converse needs environments, each with a count of at least 1")
+        check_counts(self.environments, "converse")
         if self.turns < 1:
             raise InputError(f"turns is {self.turns}; give at least 1")
-        for name in self.environments:
-            environment(name)
 
-    def __call__(self, work: Work, tokenizer: Artifact) -> Made:
+    def __call__(self, work: Work, tokenizer: Artifact, *own: Artifact) -> Made:
         """Writes conversations.jsonl and the shard train/chat."""
         tokenizer.verify()
         encoder = Tokenizer.load(tokenizer.path)
         seed = work.named_seed("tasks")
+        worlds = environments_of(self.environments, own)
         tasks = [
             task
             for name, count in self.environments.items()
-            for task in environment(name).tasks("train", count, seed)
+            for task in worlds[name].tasks("train", count, seed)
         ]
         conversations = _talks(tasks, self.turns, work.named_seed("order"))
         work.progress(0, 1, "shards")

@@ -8,9 +8,8 @@ from typing import ClassVar
 
 from ontogeny import bridge
 from ontogeny.base.artifact import Artifact
-from ontogeny.base.errors import InputError
 from ontogeny.environments.asking import ask_all, questions_of
-from ontogeny.environments.catalogue import environment
+from ontogeny.environments.own import check_counts, environments_of
 from ontogeny.evaluate.series import Series, level, write_series
 from ontogeny.rollout.policy import Continuation, score_all
 from ontogeny.run.work import Made, Work
@@ -32,20 +31,18 @@ class Drift:
 
     stage: ClassVar[str] = "drift"
     version: ClassVar[int] = 1
-    takes: ClassVar[tuple[str, ...]] = ("model", "model")
+    takes: ClassVar[tuple[str, ...]] = ("model", "model", "tasks*")
     makes: ClassVar[str] = "measurement"
 
     def __post_init__(self) -> None:
-        if not self.environments or min(self.environments.values()) < 1:
-            raise InputError("drift needs environments, each with a count of at least 1")
-        for name in self.environments:
-            environment(name)
+        check_counts(self.environments, "drift")
 
-    def __call__(self, work: Work, before: Artifact, after: Artifact) -> Made:
+    def __call__(self, work: Work, before: Artifact, after: Artifact, *own: Artifact) -> Made:
         """Writes series.json: one unit a problem."""
         old, tokenizer = bridge.load_policy(before, slots=1)
         new, _ = bridge.load_policy(after, slots=self.slots)
-        counts = [(environment(name), count) for name, count in self.environments.items()]
+        worlds = environments_of(self.environments, own)
+        counts = [(worlds[name], count) for name, count in self.environments.items()]
         questions = questions_of(counts, "exam", work.named_seed("exam"), tokenizer, "chat")
         answered = ask_all(
             new,

@@ -1,4 +1,4 @@
-"""Model -> model: reinforcement learning on verified problems, without a critic."""
+"""Model (+ own tasks) -> model: reinforcement learning on verified problems, without a critic."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from ontogeny import bridge
 from ontogeny.base.artifact import Artifact
-from ontogeny.environments.catalogue import environment
+from ontogeny.environments.own import check_names
 from ontogeny.plan.optimization import OverRollouts
 from ontogeny.run.work import Made, Work
 
@@ -22,15 +22,14 @@ class GRPO(OverRollouts):
 
     stage: ClassVar[str] = "grpo"
     version: ClassVar[int] = 1
-    takes: ClassVar[tuple[str, ...]] = ("model",)
+    takes: ClassVar[tuple[str, ...]] = ("model", "tasks*")
     makes: ClassVar[str] = "model"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in self.environments:
-            environment(name)
+        check_names(self.environments)
 
-    def __call__(self, work: Work, model: Artifact) -> Made:
+    def __call__(self, work: Work, model: Artifact, *tasks: Artifact) -> Made:
         """Writes the model with its tokenizer."""
-        made: Made = bridge.reinforce(self, work, model)
+        made: Made = bridge.reinforce(self, work, model, tasks)
         return made

@@ -1,4 +1,4 @@
-"""Model + tokens -> measurement: held-out text by domain and an exam, unit by unit."""
+"""Model + held-out text, conversations, tasks -> measurement: unit by unit, and an exam."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal
 from ontogeny import bridge
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
-from ontogeny.corpus.shards import domains, read_shard
+from ontogeny.corpus.shards import Shard, domains, read_shard
 from ontogeny.environments.asking import Answered, Form, ask_all, questions_of
-from ontogeny.environments.catalogue import environment
+from ontogeny.environments.own import check_counts, environments_of
 from ontogeny.evaluate.intervals import Interval
 from ontogeny.evaluate.series import Series, level, write_series
 from ontogeny.run.work import Made, Work
@@ -25,8 +25,9 @@ class Measure:
     """What a model knows and can do, kept by document and by problem for paired comparison.
 
     Text: nats of each `split` document of `domains`, the first `document_tokens` of it, seen
-    through windows of `window` tokens, so models of different context compare. Exam: so many
-    problems of each environment of `exam`, put as `form`; one answer each at `temperature`.
+    through windows of `window` tokens, so models of different context compare; of conversations,
+    what the assistant says in the first `window` tokens. Exam: so many problems of each environment
+    of `exam` (0: all of a user's own), put as `form`; one answer each at `temperature`.
     `exam_split` is exam for reporting, heldout for choosing settings. `slots` answers are sampled
     at once.
 
@@ -49,7 +50,7 @@ class Measure:
 
     stage: ClassVar[str] = "measure"
     version: ClassVar[int] = 1
-    takes: ClassVar[tuple[str, ...]] = ("model", "tokens")
+    takes: ClassVar[tuple[str, ...]] = ("model", "tokens|conversations*", "tasks*")
     makes: ClassVar[str] = "measurement"
 
     def __post_init__(self) -> None:
@@ -57,33 +58,36 @@ class Measure:
             raise InputError("measure needs domains or an exam")
         if min(self.window, self.max_tokens, self.slots) < 1 or self.document_tokens < 0:
             raise InputError("measure: window, max_tokens and slots are at least 1")
-        if self.temperature < 0 or any(count < 1 for count in self.exam.values()):
-            raise InputError("measure: give a temperature of 0 or more and counts of at least 1")
-        for name in self.exam:
-            environment(name)
+        if self.temperature < 0:
+            raise InputError("measure: give a temperature of 0 or more")
+        if self.exam:
+            check_counts(self.exam, "measure")
 
-    def __call__(self, work: Work, model: Artifact, tokens: Artifact) -> Made:
+    def __call__(self, work: Work, model: Artifact, *read: Artifact) -> Made:
         """Writes series.json and answers.jsonl."""
         context = bridge.shape_of(model).context
         if self.domains and self.window > context:
             raise InputError(
                 f"window is {self.window}, the context of '{model.name}' {context}; lower window"
             )
+        texts = [each for each in read if each.record.kind != "tasks"]
+        own = [each for each in read if each.record.kind == "tasks"]
         series: dict[str, Series] = {}
-        read, flops = 0, 0.0
+        counted_tokens, flops = 0, 0.0
         for domain in self.domains:
-            if domain not in domains(tokens, self.split):
-                raise InputError(
-                    f"nothing of domain '{domain}' is in the {self.split} split of '{tokens.name}'"
-                )
-            shard = read_shard(tokens, self.split, domain)
+            shard = self._shard(texts, domain)
             nats, counted, spent = bridge.score_shard(
                 model, shard, work, self.window, self.document_tokens
             )
+            if not counted.any():
+                raise InputError(
+                    f"no answer of '{domain}' begins in the first {self.window} tokens of a "
+                    "conversation; raise window or bring shorter prompts"
+                )
             units = [f"{domain}/{number}" for number in range(len(nats))]
             series[f"{domain}.nats"] = Series(units, nats.tolist(), counted.tolist())
-            read, flops = read + int(counted.sum()), flops + spent
-        answered = self._answers(work, model) if self.exam else []
+            counted_tokens, flops = counted_tokens + int(counted.sum()), flops + spent
+        answered = self._answers(work, model, own) if self.exam else []
         series |= _exam_series(answered)
         write_series(work.payload, series)
         with (work.payload / "answers.jsonl").open("w", encoding="utf-8") as file:
@@ -93,13 +97,21 @@ class Measure:
         return Made(
             metrics={name: _metric(each) for name, each in levels.items()},
             summary=_summary(levels, self.form),
-            tokens=read + sampled,
+            tokens=counted_tokens + sampled,
             flops=flops + sampled * bridge.shape_of(model).forward_flops_per_token(),
         )
 
-    def _answers(self, work: Work, model: Artifact) -> list[Answered]:
+    def _shard(self, texts: Sequence[Artifact], domain: str) -> Shard:
+        for each in texts:
+            if domain in domains(each, self.split):
+                return read_shard(each, self.split, domain)
+        names = ", ".join(f"'{each.name}'" for each in texts) or "nothing"
+        raise InputError(f"nothing of domain '{domain}' is in the {self.split} split of {names}")
+
+    def _answers(self, work: Work, model: Artifact, own: Sequence[Artifact]) -> list[Answered]:
         policy, tokenizer = bridge.load_policy(model, slots=self.slots)
-        counts = [(environment(name), count) for name, count in self.exam.items()]
+        worlds = environments_of(self.exam, own)
+        counts = [(worlds[name], count) for name, count in self.exam.items()]
         seed = work.named_seed("exam")
         questions = questions_of(counts, self.exam_split, seed, tokenizer, self.form)
         longest = max(len(each.prompt) for each in questions) + self.max_tokens

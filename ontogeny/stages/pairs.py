@@ -12,7 +12,7 @@ from ontogeny import bridge
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
 from ontogeny.environments.asking import Answered, ask_all, questions_of
-from ontogeny.environments.catalogue import environment
+from ontogeny.environments.own import check_counts, environments_of
 from ontogeny.run.work import Made, Work
 
 
@@ -34,21 +34,19 @@ class Pairs:
 
     stage: ClassVar[str] = "pairs"
     version: ClassVar[int] = 1
-    takes: ClassVar[tuple[str, ...]] = ("model",)
+    takes: ClassVar[tuple[str, ...]] = ("model", "tasks*")
     makes: ClassVar[str] = "pairs"
 
     def __post_init__(self) -> None:
-        if not self.environments or min(self.environments.values()) < 1:
-            raise InputError("pairs needs environments, each with a count of at least 1")
+        check_counts(self.environments, "pairs")
         if self.answers < 2 or self.temperature <= 0:
             raise InputError("pairs needs at least 2 answers a task and a temperature above 0")
-        for name in self.environments:
-            environment(name)
 
-    def __call__(self, work: Work, model: Artifact) -> Made:
+    def __call__(self, work: Work, model: Artifact, *own: Artifact) -> Made:
         """Writes pairs.jsonl: token ids as sampled, beside them the texts and scores."""
         policy, tokenizer = bridge.load_policy(model, slots=self.slots)
-        counts = [(environment(name), count) for name, count in self.environments.items()]
+        worlds = environments_of(self.environments, own)
+        counts = [(worlds[name], count) for name, count in self.environments.items()]
         tasks = questions_of(counts, "train", work.named_seed("tasks"), tokenizer, "chat")
         questions = [each for each in tasks for _ in range(self.answers)]
         answered = ask_all(

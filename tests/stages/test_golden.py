@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+LOADED = ("conversations", "pairs", "tasks")
 GOLDEN = Path(__file__).parents[1] / "support" / "golden.json"
 
 
@@ -68,9 +69,9 @@ def _exact(store: Path) -> dict[str, dict[str, Any]]:
         "prepare": [json.dumps(rows).encode()],
         "train_tokenizer": [json.dumps(vocabulary, sort_keys=True).encode(), *content],
     }
-    for stage in ("encode", "haystacks", "converse"):
+    for stage in ("encode", "haystacks", "converse", *(f"load_{each}" for each in LOADED)):
         directory, _ = made_by(store, stage)
-        files = [*directory.rglob("*.npy"), *directory.glob("*.jsonl")]
+        files = [*directory.rglob("*.npy"), *directory.rglob("*.jsonl")]
         parts[stage] = [path.read_bytes() for path in sorted(files)]
     return {stage: {"exact": digest(*each)} for stage, each in parts.items()}
 

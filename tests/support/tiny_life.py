@@ -1,6 +1,7 @@
 """A life in miniature for tests of the command line: every stage, in seconds."""
 
 import os
+from pathlib import Path
 
 from ontogeny.base.artifact import Artifact
 from ontogeny.evaluate.claims import Claim
@@ -16,16 +17,22 @@ from ontogeny.stages.encode import Encode
 from ontogeny.stages.extend_context import ExtendContext
 from ontogeny.stages.grpo import GRPO
 from ontogeny.stages.haystacks import Hay, Haystacks
+from ontogeny.stages.load_conversations import LoadConversations
+from ontogeny.stages.load_pairs import LoadPairs
+from ontogeny.stages.load_tasks import LoadTasks
 from ontogeny.stages.measure import Measure
+from ontogeny.stages.measure_pairs import MeasurePairs
 from ontogeny.stages.pairs import Pairs
 from ontogeny.stages.prepare import Prepare
 from ontogeny.stages.pretrain import Pretrain
+from ontogeny.stages.release import Release
 from ontogeny.stages.samples import Samples
 from ontogeny.stages.sft import SFT
 from ontogeny.stages.train_tokenizer import TrainTokenizer
 from ontogeny.stages.wash import Wash
 from ontogeny.stages.yardstick import Yardstick
 
+ROWS = Path(__file__).parent / "rows"
 BPB = Claim("base.bpb", "bits a byte", "bits a byte", "at_most", 1.0, null=None)
 SOURCE = "english=path:" + os.environ.get("TINY_LIFE_TEXTS", "texts")
 
@@ -127,4 +134,19 @@ def tiny_life(run: Run) -> Artifact:
     run(Drift(environments={"vowels-3": 20}), dpo, grpo, name="drift")
     run(Compare(documents=2, tasks=4), dpo, grpo, before, after, tokens, name="compare")
     run(Samples(prompts=("The state of",), max_tokens=8), grpo, name="samples")
-    return grpo
+    own = own_rows(run, tokenizer, grpo)
+    return run(
+        Release(license="apache-2.0", title="Tiny"), grpo, before, after, own, name="release"
+    )
+
+
+def own_rows(run: Run, tokenizer: Artifact, model: Artifact) -> Artifact:
+    """Conversations, pairs and tasks from files; the model's measurement on them."""
+    files = {name: (f"{name}=path:{ROWS / name}.jsonl",) for name in ("chats", "pairs", "tasks")}
+    chats = run(LoadConversations(sources=files["chats"], heldout=0.3), tokenizer, name="own/chats")
+    pairs = run(LoadPairs(sources=files["pairs"], heldout=0.3), tokenizer, name="own/pairs")
+    judged = LoadTasks(sources=files["tasks"], verifier="final_number")
+    tasks = run(judged, tokenizer, name="own/tasks")
+    run(MeasurePairs(), model, pairs, name="own/prefers")
+    exam = Measure(domains=("chats",), window=64, exam={"tasks/tasks": 0}, max_tokens=8)
+    return run(exam, model, chats, tasks, name="own/exam")

@@ -1,0 +1,151 @@
+"""A model and its evidence -> a directory that other tools load, with a card. Knows no store.
+
+The bytes follow from the artifacts, the words and the metadata of installed packages alone.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ontogeny.base import files
+from ontogeny.base.artifact import RECORD, Artifact
+from ontogeny.base.errors import CorruptArtifact, InputError
+from ontogeny.base.lineage import with_ancestors
+from ontogeny.base.tensor_header import read_header
+from ontogeny.release.card import card
+from ontogeny.release.card_check import check_card
+from ontogeny.release.evidence import CONFIG, WEIGHTS, Evidence, file_of, parse_record
+from ontogeny.release.files import CARD, GENERATION, LICENCES, OF_MODEL, SUMS, write_sums
+from ontogeny.release.licences import licence_notes
+from ontogeny.release.words import Words
+
+KINDS = ("measurement", "effect", "comparison", "corpus")
+END_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+TEMPERATURE, TOP_P = 0.8, 0.95
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a bundle came to: its files, and the values on its card with their evidence.
+
+    Its size is left out: records keep a clock, so it differs between equal runs.
+    """
+
+    files: int
+    numbers: int
+
+    def __str__(self) -> str:
+        return f"{self.files} files; {self.numbers} values on the card, each with its evidence"
+
+
+def write_bundle(
+    directory: Path, model: Artifact, measured: Sequence[Artifact], words: Words
+) -> Written:
+    """Writes the bundle of `model` into an empty `directory`.
+
+    Args:
+        measured: what the card tells of: measurements, effects, comparisons, corpora. Their
+            records and those of all ancestors become the evidence.
+
+    Raises:
+        InputError: `model` is none, something measured is not of its life, two effects are of one
+            claim and seed, or the user's words have a number without evidence.
+        CorruptArtifact: an artifact is damaged or an ancestor missing.
+        NoSpace: the disk is full or fails.
+    """
+    if model.record.kind != "model" or not set(OF_MODEL) <= model.record.files.keys():
+        raise InputError(f"'{model.name}' is a {model.record.kind}, no model that others can load")
+    model.verify()
+    ancestry = with_ancestors([model, *measured])
+    evidence = _evidence(model, ancestry)
+    _fit(evidence, measured)
+    with files.disk_errors(directory):
+        for name in OF_MODEL:
+            shutil.copyfile(model.file(name), directory / name)
+        files.write_json(directory / GENERATION, generation(evidence.config))
+        for each in ancestry:
+            target = directory / file_of(each.id)
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(each.path / RECORD, target)
+        notes = licence_notes(evidence, words.license)
+        (directory / LICENCES).write_text(notes, encoding="utf-8")
+        text = card(evidence, words)
+        (directory / CARD).write_text(text, encoding="utf-8")
+        names = {str(path.relative_to(directory)) for path in directory.rglob("*")} | {SUMS}
+        numbers = _checked(text, evidence, names, words)
+        write_sums(directory)
+    return Written(sum(path.is_file() for path in directory.rglob("*")), numbers)
+
+
+def _evidence(model: Artifact, ancestry: Sequence[Artifact]) -> Evidence:
+    with model.file(WEIGHTS).open("rb") as file:
+        parameters = sum(entry.elements for entry in read_header(file, model.path / WEIGHTS))
+    records = {}
+    for each in ancestry:
+        path = each.path / RECORD
+        record = parse_record(path.read_bytes(), path)
+        if record != each.record:
+            raise CorruptArtifact("the record changed while it was read", file=path)
+        records[each.id] = record
+    return Evidence(model.id, records, files.read_json(model.file(CONFIG)), parameters)
+
+
+def _fit(evidence: Evidence, measured: Sequence[Artifact]) -> None:
+    """Refuses what says nothing of this model, and two effects that say one thing."""
+    shared = {each for each in evidence.lineage if evidence.records[each].kind == "corpus"}
+    claims: dict[tuple[str, int], str] = {}
+    for each in measured:
+        record = each.record
+        if record.kind not in KINDS:
+            raise InputError(
+                f"'{each.name}' is a {record.kind}; a card tells of {', '.join(KINDS)}"
+            )
+        related = shared.intersection(evidence.ancestors(each.id)) or evidence.concerns(record)
+        if not related and record.kind != "corpus":
+            raise InputError(
+                f"'{each.name}' measures another life than that of '{model_name(evidence)}'"
+            )
+        if record.kind == "effect":
+            key = str(record.metrics["effect"]["name"]), record.seed
+            if claims.setdefault(key, each.id) != each.id:
+                raise InputError(
+                    f"two effects are of the claim {key[0]} under seed {key[1]}; give one"
+                )
+
+
+def model_name(evidence: Evidence) -> str:
+    """What the model's recipe called it."""
+    return evidence.records[evidence.model].name
+
+
+def generation(config: Mapping[str, Any]) -> dict[str, Any]:
+    """generation_config.json: what `generate` does when it is told nothing.
+
+    It samples as `ontogeny chat` does and ends at the model's own end tokens, or where the context
+    is full. The limit is of prompt and answer together because a `max_new_tokens` here would
+    overrule the `max_length` by which other tools (lm_eval) bound an answer.
+    """
+    return {
+        **{name: config[name] for name in END_IDS},
+        "do_sample": True,
+        "max_length": config["max_position_embeddings"],
+        "temperature": TEMPERATURE,
+        "top_p": TOP_P,
+    }
+
+
+def _checked(text: str, evidence: Evidence, names: set[str], words: Words) -> int:
+    """How many values the card cites.
+
+    Raises:
+        InputError: a number on it has no evidence; only the user's words can bring one.
+    """
+    try:
+        return check_card(text, evidence, names, Path(CARD))
+    except CorruptArtifact as error:
+        line = text.split("\n")[error.line - 1]
+        raise InputError(f"{error.reason}, in: {line[:80]}", file=words.file) from None

@@ -1,0 +1,123 @@
+"""What a person adds to a card: title, licence, languages, claims, and words of their own.
+
+Knows no model. The words are Markdown; a number in them is cited, as `{{ NAME FIELD FORMAT }}`, or
+refused by its line:
+
+    It answers {{ measure/grpo exam.score .1% }} of the exam.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ontogeny.base.artifact import Record
+from ontogeny.base.errors import InputError
+from ontogeny.release.evidence import CONFIG, WEIGHTS, Evidence
+from ontogeny.release.numbers import identifier, objections, parts
+
+_PLACE = re.compile(r"\{\{(?P<words>[^{}]*)\}\}")
+_LICENSE = re.compile(r"[a-z][a-z0-9.+-]*")
+_LANGUAGE = re.compile(r"[a-z]{2,3}|code|multilingual")
+_SHORT = ("estimate", "low", "high", "null", "target", "units")
+
+
+@dataclass(frozen=True)
+class Words:
+    """What stands on a card beside what records say.
+
+    Args:
+        license: of the weights, as the Hugging Face hub spells it; "other" where none was chosen.
+        title: one line.
+        about: Markdown, taken into the card.
+        languages: two or three letters each, or code, multilingual; empty where nobody said.
+        claims: names of what was claimed in advance, measured or not.
+        file: where `about` stands, for errors.
+
+    Raises:
+        InputError: a licence, language or claim of another form; a title or text with a number
+            that cites nothing.
+    """
+
+    license: str
+    title: str
+    about: str = ""
+    languages: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
+    file: str = "about"
+
+    def __post_init__(self) -> None:
+        if not _LICENSE.fullmatch(self.license):
+            raise InputError(
+                f"license is '{self.license}'; give it as the hub spells it: apache-2.0, "
+                "cc-by-4.0, other"
+            )
+        for language in self.languages:
+            if not _LANGUAGE.fullmatch(language):
+                raise InputError(f"language is '{language}'; give ISO 639 such as en, or code")
+        for name in self.claims:
+            if not identifier(name):
+                raise InputError(f"'{name}' is no claim's name")
+        if not self.title.strip() or "\n" in self.title:
+            raise InputError("the title is one line of text; give one")
+        for _, reason in objections(self.title):
+            raise InputError(f"title: {reason}")
+        for line, reason in objections(_PLACE.sub(" ", self.about)):
+            raise InputError(reason, file=self.file, line=line)
+
+    def filled(self, evidence: Evidence) -> str:
+        """`about` with every number cited.
+
+        Raises:
+            InputError: FILE:LINE of what cites nothing that is there.
+        """
+        return "\n".join(self._filled(evidence)).strip()
+
+    def _filled(self, evidence: Evidence) -> Iterator[str]:
+        for number, line, part in parts(self.about):
+            if part != "prose":
+                yield line
+                continue
+            try:
+                yield _PLACE.sub(lambda found: _cited(found["words"], evidence), line)
+            except InputError as error:
+                raise InputError(error.reason, file=self.file, line=number) from None
+
+
+def _cited(words: str, evidence: Evidence) -> str:
+    name, field, form = (*words.split(None, 2), "", "", "")[:3]
+    if not form:
+        raise InputError(f"'{{{{{words}}}}}' is not of the form {{{{ NAME FIELD FORMAT }}}}")
+    if name in (WEIGHTS, CONFIG):
+        return str(evidence.cite(name, field, form.strip()))
+    record = _record(name, evidence)
+    try:
+        return str(evidence.cite(record.id, _full(field, record), form.strip()))
+    except InputError as error:
+        known = ", ".join(sorted(record.metrics)) or "nothing"
+        raise InputError(f"{name} {field}: {error.reason}; it measured {known}") from None
+
+
+def _record(name: str, evidence: Evidence) -> Record:
+    """The record of this id or name; of one name the model's own lineage goes first."""
+    if name in evidence.records:
+        return evidence.records[name]
+    called = [each for each in evidence.records.values() if each.name == name]
+    own = [each for each in called if each.id in evidence.lineage] or called
+    if len(own) == 1:
+        return own[0]
+    known = ", ".join(sorted({each.name for each in evidence.records.values()}))
+    reason = "several records are" if own else "no record is"
+    raise InputError(f"{reason} called '{name}'; the evidence has {known}")
+
+
+def _full(field: str, record: Record) -> str:
+    """`field` in full where it is short for a metric: exam.score, exam.score/low, estimate."""
+    name, _, rest = field.partition("/")
+    if record.kind == "effect" and field in _SHORT:
+        return f"metrics/effect/{field}"
+    if name not in record.metrics:
+        return field
+    inner = rest or ("estimate" if isinstance(record.metrics[name], dict) else "")
+    return f"metrics/{name}" + (f"/{inner}" if inner else "")
