@@ -179,3 +179,115 @@ def compare(
     from ontogeny.cli import compare_command
 
     return compare_command.compare(before, after, store, as_json=as_json)
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str | None, typer.Option(help="Only this kind: model, corpus, ...")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """List the artifacts: name, id, kind, size, age, and which the names stand on."""
+    from ontogeny.cli import list_command
+
+    list_command.list_artifacts(store, kind=kind, as_json=as_json)
+
+
+@app.command()
+def clean(
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(help="Give up this name, and all below NAME/, first. Repeatable."),
+    ] = None,
+    really: Annotated[
+        bool, typer.Option("--yes", help="Delete; without it only say what would go.")
+    ] = False,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete what no name stands on: old artifacts, work left by killed runs. Says so first."""
+    from ontogeny.cli import clean_command
+
+    clean_command.clean(store, drop=drop or [], really=really, as_json=as_json)
+
+
+@app.command()
+def doctor(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> int:
+    """Look at this machine: hardware, versions, what is missing and how to get it."""
+    from ontogeny.cli import doctor_command
+
+    return doctor_command.doctor(store, as_json=as_json)
+
+
+@app.command()
+def export(
+    artifact: Annotated[str, typer.Argument(help="A model or a bundle: its name or id.")],
+    to: Annotated[str, typer.Option("--to", help="The format: hf (Hugging Face).")] = "hf",
+    out: Annotated[
+        Path | None, typer.Option(help="The directory to make; NAME-hf without it.")
+    ] = None,
+    license_: Annotated[
+        str, typer.Option("--license", help="Of the weights: apache-2.0, cc-by-4.0, other, ...")
+    ] = "other",
+    about: Annotated[
+        Path | None,
+        typer.Option(help="Your own words for the card (Markdown); numbers need evidence."),
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write a model as a bundle that other tools load, with a card that has evidence."""
+    from ontogeny.cli import export_command
+
+    export_command.export(artifact, store, to=to, out=out, license_id=license_, about=about)
+
+
+@app.command()
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="The directory of a bundle.")],
+    store: Annotated[
+        Path | None, typer.Option("--store", help="Also compare the evidence with this store.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a bundle: every byte by its sha256, every number of the card by its evidence."""
+    from ontogeny.cli import verify_command
+
+    verify_command.verify(bundle, store, as_json=as_json)
+
+
+@app.command()
+def plan(
+    budget: Annotated[
+        str | None, typer.Option(help="What may be spent: 10m, 2e18flops, 8xh100:4h, $50.")
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(help="A published run, such as deepseek-v3, beside what you may spend."),
+    ] = None,
+    all_: Annotated[bool, typer.Option("--list", help="List the published runs.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the plan that follows from a budget, or what others spent stage by stage."""
+    from ontogeny.cli import plan_command
+
+    plan_command.plan(budget, like=like, listing=all_, as_json=as_json)
+
+
+@app.command()
+def new(
+    directory: Annotated[Path, typer.Argument(help="The directory to make.")],
+    text: Annotated[
+        Path | None, typer.Option(help="Texts: a file or folder of txt, md, jsonl, parquet.")
+    ] = None,
+    chats: Annotated[Path | None, typer.Option(help="Conversations for SFT.")] = None,
+    pairs: Annotated[Path | None, typer.Option(help="Preference pairs for DPO.")] = None,
+    tasks: Annotated[Path | None, typer.Option(help="Prompts with answers for GRPO.")] = None,
+    verifier: Annotated[
+        str | None, typer.Option(help="What judges an answer to a prompt; see the recipe.")
+    ] = None,
+) -> None:
+    """Write a commented recipe for your own data; what you name is looked at first."""
+    from ontogeny.cli import new_command
+
+    data = new_command.Data(text, chats, pairs, tasks)
+    new_command.new(directory, data, verifier=verifier)

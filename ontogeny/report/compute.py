@@ -5,9 +5,13 @@ Knows no store. Shares are of FLOPs (ours) or of GPU hours (where a paper gives 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
+
+from ontogeny.plan.published import PublishedRun, find
+from ontogeny.plan.spending import FLOP, OPERATIONS, spending
+from ontogeny.plan.spending import POST_TRAINING as LATER
 
 GROUPS = {
     "pretrain": "pretraining",
@@ -35,6 +39,11 @@ STAGES = {
 POST_TRAINING = ("sft", "preference", "rl")
 
 
+PETAFLOP_DAYS = "PF-days"
+SHOWN = ("deepseek-v3", "instructgpt", "deepseek-r1")
+"""Published lives (`plan/published.json`) whose labs print the compute of more than one stage."""
+
+
 @dataclass(frozen=True)
 class Paper:
     """Where figures stand: the model, the paper, and what its shares are shares of."""
@@ -46,10 +55,10 @@ class Paper:
 
 @dataclass(frozen=True)
 class Published:
-    """One share that a paper states, or that follows from figures it states.
+    """One share that follows from figures that papers print.
 
     `group` is one of GROUPS or "post_training" (SFT, preferences and RL together); `standing` says
-    whether the paper prints the share or we derive it, `how` from what.
+    whether a paper prints the share or we derive it, `how` from what.
     """
 
     paper: Paper
@@ -59,19 +68,36 @@ class Published:
     how: str
 
 
-V3 = Paper("DeepSeek-V3", "arXiv:2412.19437", "its own GPU hours")
-INSTRUCT = Paper("InstructGPT", "arXiv:2203.02155", "GPT-3's pretraining")
-R1 = Paper("DeepSeek-R1", "arXiv:2501.12948", "DeepSeek-V3's GPU hours, on top of them")
-R1_HOURS = "147 K (R1-Zero 101 K, R1 41 K, SFT data 5 K) on top of 2,788 K H800 hours"
+def _published(run: PublishedRun) -> Iterator[Published]:
+    """A row for each group whose compute is printed, and one for post-training if that is whole."""
+    spent = spending(run)
+    hours = spent.unit != FLOP
+    others = sorted({stage.of for stage in run.stages if stage.of})
+    unit = "GPU hours" if hours else "FLOPs"
+    whole = f"the {unit} of {others[0]} and its own" if others else f"its own {unit}"
+    paper = Paper(run.name, run.paper, whole)
+    groups: list[tuple[str, tuple[str, ...]]] = [(group, (group,)) for group in GROUPS]
+    known = {part.stage.group for part in spent.parts if part.spent is not None}
+    later = {part.stage.group for part in spent.parts if part.stage.group in LATER}
+    if "post_training" in known or later <= known:
+        groups.append(("post_training", LATER))
+    for name, members in groups:
+        share = spent.share_of(*members)
+        if share is not None:
+            amounts = [_amount(value, hours) for value in (share * spent.total, spent.total)]
+            how = f"{amounts[0]} of {amounts[1]} {spent.unit if hours else PETAFLOP_DAYS}"
+            yield Published(paper, name, share, "derived", how)
 
-PUBLISHED = (
-    Published(V3, "pretrain", 2664 / 2788, "derived", "2,664 K of 2,788 K H800 hours"),
-    Published(V3, "extend_context", 119 / 2788, "derived", "119 K of 2,788 K H800 hours"),
-    Published(V3, "post_training", 5 / 2788, "derived", "5 K of 2,788 K H800 hours"),
-    Published(INSTRUCT, "sft", 4.9 / 3640, "derived", "4.9 beside 3,640 petaflop/s-days"),
-    Published(INSTRUCT, "rl", 60 / 3640, "derived", "60 (PPO-ptx) beside 3,640 petaflop/s-days"),
-    Published(R1, "post_training", 147 / 2788, "derived", R1_HOURS),
-)
+
+def _amount(value: float, hours: bool) -> str:
+    """Thousands of hours, or FLOPs in the unit that the papers print."""
+    if hours:
+        return f"{value / 1e3:,.0f} K"
+    return f"{round(value / OPERATIONS[PETAFLOP_DAYS], 1):,g}"
+
+
+PUBLISHED = tuple(row for name in SHOWN for row in _published(find(name)))
+"""What the report shows beside a life's own shares."""
 
 
 def group_of(stage: str) -> str:

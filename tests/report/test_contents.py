@@ -120,10 +120,18 @@ def test_published_shares_are_those_that_the_papers_figures_give() -> None:
         ("DeepSeek-V3", "pretrain"): 95.55,
         ("DeepSeek-V3", "extend_context"): 4.27,
         ("DeepSeek-V3", "post_training"): 0.18,
+        ("InstructGPT", "pretrain"): 98.25,
         ("InstructGPT", "sft"): 0.13,
-        ("InstructGPT", "rl"): 1.65,
-        ("DeepSeek-R1", "post_training"): 5.27,
+        ("InstructGPT", "rl"): 1.62,
+        ("DeepSeek-R1", "pretrain"): 90.92,
+        ("DeepSeek-R1", "extend_context"): 4.06,
+        ("DeepSeek-R1", "sft"): 0.17,
+        ("DeepSeek-R1", "rl"): 4.85,
+        ("DeepSeek-R1", "post_training"): 5.02,
     }
+    told = {(row.paper.model, row.group): row.how for row in PUBLISHED}
+    assert told["DeepSeek-V3", "pretrain"] == "2,664 K of 2,788 K H800 hours"
+    assert told["InstructGPT", "rl"] == "60 of 3,704.9 PF-days"
 
 
 def test_a_life_that_spent_nothing_has_no_shares(grown: Any) -> None:
