@@ -84,6 +84,7 @@ class _Way:
 
     stage: Measure
     tokens: Artifact
+    read: tuple[Artifact, ...]
     seed: int
     made: dict[str, Artifact] = field(default_factory=dict)
 
@@ -99,7 +100,7 @@ def _make(store: Store, before: Artifact, after: Artifact) -> Artifact:
             run: Callable[..., Artifact] = Run(store, NO_PLAN, way.seed, events, stop)
             measured = [
                 way.made.get(model.id)
-                or run(way.stage, model, way.tokens, name=_name("compare/measure", model))
+                or run(way.stage, model, *way.read, name=_name("compare/measure", model))
                 for model in (before, after)
             ]
             name = _name("compare", before, after)
@@ -122,17 +123,20 @@ def _way(store: Store, before: Artifact, after: Artifact) -> _Way:
     room: int = bridge.common_context(before, after)
     common = _common_tokens(store, before, after)
     form: Form = "chat" if any(map(bridge.chats, (before, after))) else "text"
+    texts = {each.id: each for each in common}
     ways: dict[str, _Way] = {}
     for artifact in _made_by(store, Measure):
         record = artifact.record
-        model, tokens = record.parents
-        if model not in (before.id, after.id) or tokens not in {each.id for each in common}:
+        model, *read = record.parents
+        tokens = next((texts[each] for each in read if each in texts), None)
+        if model not in (before.id, after.id) or tokens is None:
             continue
         stage = from_dict(Measure, record.config)
         reports = (stage.split, stage.exam_split) == ("heldout", "exam")
         if reports and stage.window <= room and (stage.form == form or not stage.exam):
-            key = canonical([to_dict(stage), tokens, record.seed])
-            way = ways.pop(key, _Way(stage, store.get(tokens), record.seed))
+            key = canonical([to_dict(stage), read, record.seed])
+            known = tuple(store.get(each) for each in read)
+            way = ways.pop(key, _Way(stage, tokens, known, record.seed))
             way.made[model] = artifact
             ways[key] = way  # the latest stands last
     if ways:
@@ -154,7 +158,7 @@ def _default_way(store: Store, common: list[Artifact], form: Form, room: int, se
         if known:
             window = min(room, Measure.window)
             stage = Measure(domains=known, window=window, exam=exam, form=form)
-            return _Way(stage, tokens, seed)
+            return _Way(stage, tokens, (tokens,), seed)
     raise InputError(f"nothing is held out in '{common[0].name}'; there is no text to compare on")
 
 

