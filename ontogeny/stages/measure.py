@@ -14,7 +14,7 @@ from ontogeny.corpus.shards import Shard, domains, read_shard
 from ontogeny.environments.asking import Answered, Form, ask_all, questions_of
 from ontogeny.environments.own import check_counts, environments_of
 from ontogeny.evaluate.intervals import Interval
-from ontogeny.evaluate.series import Series, level, write_series
+from ontogeny.evaluate.series import Series, proportion, write_series
 from ontogeny.run.work import Made, Work
 
 Split = Literal["validation", "heldout"]
@@ -49,7 +49,7 @@ class Measure:
     slots: int = 128
 
     stage: ClassVar[str] = "measure"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     takes: ClassVar[tuple[str, ...]] = ("model", "tokens|conversations*", "tasks*")
     makes: ClassVar[str] = "measurement"
 
@@ -93,7 +93,7 @@ class Measure:
         with (work.payload / "answers.jsonl").open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(_row(each), ensure_ascii=False) + "\n" for each in answered)
         sampled = sum(len(each.trajectory.ids()) for each in answered)
-        levels = {name: level(each, f"{name} {work.seed}") for name, each in series.items()}
+        levels = {name: proportion(each, f"{name} {work.seed}") for name, each in series.items()}
         return Made(
             metrics={name: _metric(each) for name, each in levels.items()},
             summary=_summary(levels, self.form),
