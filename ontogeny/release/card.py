@@ -24,7 +24,7 @@ messages = [{"role": "user", "content": "What is your name?"}]
 ids = tokenizer.apply_chat_template(
     messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
 )["input_ids"]
-answer = model.generate(ids)[0, ids.shape[1] :]
+answer = model.generate(ids, max_new_tokens=32)[0, ids.shape[1] :]
 print(tokenizer.decode(answer, skip_special_tokens=True))
 ```
 
@@ -39,7 +39,7 @@ tokenizer = AutoTokenizer.from_pretrained(bundle)
 model = AutoModelForCausalLM.from_pretrained(bundle)
 text = tokenizer.eos_token + "The state of the"  # a document begins where another ended
 ids = tokenizer(text, return_tensors="pt")["input_ids"]
-print(tokenizer.decode(model.generate(ids)[0], skip_special_tokens=True))
+print(tokenizer.decode(model.generate(ids, max_new_tokens=32)[0], skip_special_tokens=True))
 ```
 
 It continues text. It has not learnt to answer, and its chat template is only the form in which

@@ -243,7 +243,7 @@ def test_greedy_tokens_equal_ours(theirs: Any, ours: Any) -> None:
     for prompt, completion in zip(prompts, sample_all(policy, requests), strict=True):
         answer = theirs[1].generate(
             torch.tensor([prompt]),
-            max_length=len(prompt) + 24,
+            max_new_tokens=24,
             do_sample=False,
             temperature=None,
             top_p=None,
