@@ -125,9 +125,9 @@ def model_name(evidence: Evidence) -> str:
 def generation(config: Mapping[str, Any]) -> dict[str, Any]:
     """generation_config.json: what `generate` does when it is told nothing.
 
-    It samples as `ontogeny chat` does and ends at the model's own end tokens. How long an answer may
-    be is the caller's: a `max_new_tokens` here would overrule the `max_length` by which other tools
-    (lm_eval) bound an answer, and a `max_length` makes each call with `max_new_tokens` warn.
+    It samples as `ontogeny chat` does and ends at the model's own end tokens. How long an answer
+    may be is the caller's: a `max_new_tokens` here would overrule the `max_length` by which other
+    tools (lm_eval) bound an answer, and a `max_length` makes each call with `max_new_tokens` warn.
     """
     return {
         **{name: config[name] for name in END_IDS},
