@@ -8,6 +8,7 @@ Shape suffixes: W words, D documents, B bytes.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -221,13 +222,16 @@ def _ellipses(words: Words, line_W: I64) -> npt.NDArray[np.bool_]:
     return np.asarray(dots | ((a == 0xE2) & (b == 0x80) & (c == 0xA6)), bool)
 
 
-_STOP_HASHES = hash_words(cut(pa.array([" ".join(STOP_WORDS)]), BY_SPACE))
+@functools.cache
+def _stop_hashes() -> U64:
+    """Made on first use: an array made at import would load pandas, where it is installed."""
+    return hash_words(cut(pa.array([" ".join(STOP_WORDS)]), BY_SPACE))
 
 
 def _stop_words(hash_W: U64, first_D1: I64) -> F64:
     """How many different stop words each document has."""
     found_D = np.zeros(len(first_D1) - 1)
-    for stop_word in _STOP_HASHES:
+    for stop_word in _stop_hashes():
         places = np.flatnonzero(hash_W == stop_word)
         found_D += np.searchsorted(places, first_D1[1:]) > np.searchsorted(places, first_D1[:-1])
     return found_D

@@ -104,8 +104,10 @@ def clean(table: pa.Table, *, prose: bool, joiners: bool = False) -> Cleaned:
             texts = _apply(rule, texts, changes)
     if not plain:
         texts = _normal_form(texts, changes)
-        for rule in JOINERS if joiners else ():  # a Kelvin sign has become a K
-            texts = _apply(rule, texts, changes)
+        if joiners:  # a Kelvin sign has become a K, and what it stood apart from may join it
+            for rule in JOINERS:
+                texts = _apply(rule, texts, changes)
+            texts = _normal_form(texts, changes)
         texts = _apply(MARKS_AFTER_NFC, texts, changes)
         _count_mixed(texts, changes)
     for rule in (TRAILING, *([SPACE_RUN] if prose else []), BLANK_LINES):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ontogeny.corpus.table import documents_table
@@ -103,6 +103,7 @@ def test_joiners_that_join_nothing_go(text: str) -> None:
 
 
 @settings(deadline=None)
+@example("\u212a\u200c\u0301")
 @given(
     st.text(st.sampled_from("aK\u212a\u0301\u200c\u200d\u0645\u00a0 \n\u0915\u094d"), max_size=12)
 )
