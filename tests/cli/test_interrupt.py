@@ -21,6 +21,7 @@ STAGES = (
     *("corpus", "tokenizer", "tokens", "xz", "base", "base-bpb", "effect", "needles"),
     *("conversations", "more", "long", "sft", "wash", "pairs", "dpo", "grpo"),
     *("measure/dpo", "measure/grpo", "drift", "compare", "samples"),
+    *("own/chats", "own/pairs", "own/tasks", "own/prefers", "own/exam", "release"),
 )
 KILLS_A_STAGE, KILLS_A_SHORT_STAGE = 5, 2
 
