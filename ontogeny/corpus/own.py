@@ -170,6 +170,11 @@ def _why(found: Intake[Any]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in reasons) or "nothing was left out"
 
 
+def questions_in(messages: Iterable[Message]) -> list[str]:
+    """What the user says, turn by turn."""
+    return [each.content for each in messages if each.role == "user"]
+
+
 def texts_of(messages: Iterable[Message]) -> list[str]:
     """What the turns say, the arguments of each turn's tool calls behind its content."""
     found: list[str] = []

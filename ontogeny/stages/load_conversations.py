@@ -13,6 +13,7 @@ from ontogeny.corpus.intake import Form
 from ontogeny.corpus.own import (
     OwnTalks,
     contaminated,
+    questions_in,
     texts_of,
     told,
     with_texts,
@@ -87,7 +88,7 @@ def _with_texts(conversation: Conversation, texts: Sequence[str]) -> Conversatio
 
 
 def _asked(conversation: Conversation) -> list[str]:
-    return [each.content for each in conversation.messages if each.role == "user"]
+    return questions_in(conversation.messages)
 
 
 def _first(conversation: Conversation) -> str:

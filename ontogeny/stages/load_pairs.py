@@ -14,6 +14,7 @@ from ontogeny.corpus.intake import Form, Item
 from ontogeny.corpus.own import (
     OwnTalks,
     contaminated,
+    questions_in,
     texts_of,
     told,
     with_texts,
@@ -91,7 +92,7 @@ def _row(item: Item[PreferencePair], encoder: Tokenizer) -> dict[str, Any]:
 
 
 def _asked(pair: PreferencePair) -> list[str]:
-    return [each.content for each in pair.prompt.messages if each.role == "user"]
+    return questions_in(pair.prompt.messages)
 
 
 def _first(pair: PreferencePair) -> str:

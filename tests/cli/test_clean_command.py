@@ -3,34 +3,21 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.shelf import EVENING, NOON, identity, leave, put
+from support.shelf import EVENING, NOON, Command, identity, leave, on_the_shelf, put
 
-from ontogeny.__main__ import main
 from ontogeny.base.store import Store
 from ontogeny.report.life import Life, Named, write_life
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
 def clean(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Command:
-    """Runs `ontogeny clean` on the store life: exit code, standard output, standard error."""
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        store = str(tmp_path / "life")
-        monkeypatch.setattr(sys, "argv", ["ontogeny", "clean", "--store", store, *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        captured = capsys.readouterr()
-        return int(str(end.value.code)), captured.out, captured.err
-
-    return command
+    """Runs `ontogeny clean` on the store life."""
+    return on_the_shelf("clean", monkeypatch, capsys, tmp_path)
 
 
 @pytest.fixture

@@ -2,36 +2,22 @@
 
 import json
 import shutil
-import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support.shelf import identity, leave, put
+from support.shelf import Command, identity, leave, on_the_shelf, put
 
-from ontogeny.__main__ import main
 from ontogeny.base.store import Store
 from ontogeny.cli.amounts import age_text, columns, counted, size_text
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
 def listed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Command:
-    """Runs `ontogeny list` on the store life: exit code, standard output, standard error."""
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        store = str(tmp_path / "life")
-        monkeypatch.setattr(sys, "argv", ["ontogeny", "list", "--store", store, *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        captured = capsys.readouterr()
-        return int(str(end.value.code)), captured.out, captured.err
-
-    return command
+    """Runs `ontogeny list` on the store life."""
+    return on_the_shelf("list", monkeypatch, capsys, tmp_path)
 
 
 @pytest.fixture

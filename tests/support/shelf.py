@@ -2,12 +2,18 @@
 
 import json
 import os
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
+from ontogeny.__main__ import main
 from ontogeny.base.artifact import Record, describe_files
 from ontogeny.base.store import Store
 
+Command = Callable[..., tuple[int, str, str]]
 MORNING = datetime(2026, 1, 1, 6, tzinfo=UTC)
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 EVENING = datetime(2026, 1, 1, 18, tzinfo=UTC)
@@ -74,3 +80,22 @@ def leave(
     for path in (saved, work):
         os.utime(path, (touched.timestamp(), touched.timestamp()))
     return work
+
+
+def on_the_shelf(
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> Command:
+    """Runs `ontogeny COMMAND` on the store life: exit code, standard output, standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        store = str(tmp_path / "life")
+        monkeypatch.setattr(sys, "argv", ["ontogeny", command, "--store", store, *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        captured = capsys.readouterr()
+        return int(str(end.value.code)), captured.out, captured.err
+
+    return run

@@ -381,10 +381,14 @@ PAGE = Path(__file__).parents[2] / "docs" / "own_data.md"
 
 def test_every_row_on_the_page_is_of_its_form() -> None:
     blocks = re.findall(r"```json\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    readers = (rows.conversation, rows.preference, rows.task)
-    for read, block in zip(readers, blocks, strict=True):
+    forms = (
+        (rows.conversation, Conversation),
+        (rows.preference, PreferencePair),
+        (rows.task, tuple),
+    )
+    for (read, kind), block in zip(forms, blocks, strict=True):
         for line in block.splitlines():
-            read(json.loads(line), {})
+            assert isinstance(read(json.loads(line), {}), kind)
 
 
 def test_the_page_names_every_column_that_is_known() -> None:
