@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ontogeny.base.errors import InputError
@@ -70,15 +69,11 @@ def divergence(
     reverse_B, agreed_B = torch.zeros_like(forward_B), forward_B.long()
     for start in range(0, len(selected_R), rows):
         chunk = slice(start, start + rows)
-        p_KV = _log_softmax(p_RC[chunk], first.head)
-        q_KV = _log_softmax(q_RC[chunk], second.head)
+        p_KV = torch.log_softmax(first.project(p_RC[chunk]).double(), 1)
+        q_KV = torch.log_softmax(second.project(q_RC[chunk]).double(), 1)
         same_K = p_KV.argmax(1) == q_KV.argmax(1)
         gap_KV = p_KV - q_KV
         forward_B.index_add_(0, row_R[chunk], p_KV.exp_().mul_(gap_KV).sum(1))
         reverse_B.index_add_(0, row_R[chunk], q_KV.exp_().mul_(gap_KV).sum(1).neg_())
         agreed_B.index_add_(0, row_R[chunk], same_K.long())
     return Divergence(forward_B, reverse_B, agreed_B, row_R.bincount(minlength=size))
-
-
-def _log_softmax(x_KC: Tensor, head_VC: Tensor) -> Tensor:
-    return torch.log_softmax(F.linear(x_KC, head_VC).double(), 1)

@@ -25,6 +25,14 @@ def execution(default: Any) -> Any:
     return dataclasses.field(default=default, metadata={"execution": True})
 
 
+def added(default: Any) -> Any:
+    """A dataclass field that came later: at its default it is left out of identity.
+
+    What was made before the field existed keeps its id.
+    """
+    return dataclasses.field(default=default, metadata={"added": True})
+
+
 def to_dict(config: Any) -> Any:
     """`config` as JSON-ready dictionaries and lists, execution fields included."""
     return _plain(config, identity_only=False)
@@ -123,7 +131,7 @@ def _plain(value: Any, *, identity_only: bool) -> Any:
         return {
             field.name: _plain(getattr(value, field.name), identity_only=identity_only)
             for field in dataclasses.fields(value)
-            if not (identity_only and field.metadata.get("execution"))
+            if not (identity_only and _left_out(field, getattr(value, field.name)))
         }
     if isinstance(value, (list, tuple)):
         return [_plain(item, identity_only=identity_only) for item in value]
@@ -131,6 +139,13 @@ def _plain(value: Any, *, identity_only: bool) -> Any:
         return {str(key): _plain(item, identity_only=identity_only) for key, item in value.items()}
     assert value is None or isinstance(value, (str, int, float, bool)), f"no config value: {value}"
     return value
+
+
+def _left_out(field: dataclasses.Field[Any], value: Any) -> bool:
+    """Whether identity does not see this field."""
+    if field.metadata.get("execution"):
+        return True
+    return bool(field.metadata.get("added")) and value == field.default
 
 
 def _any(value: Any) -> Any:

@@ -12,7 +12,8 @@ from ontogeny.bridge.device import device
 from ontogeny.bridge.local_policy import LocalPolicy
 from ontogeny.infer.engine import Engine
 from ontogeny.model.transformer import Transformer
-from ontogeny.model.weights import config_json, load_weights, save_weights, shape_from_config
+from ontogeny.model.weights import load_weights, save_weights
+from ontogeny.plan.hf_config import config_json, shape_from_config
 from ontogeny.plan.shape import Shape
 from ontogeny.text.tokenizer import Tokenizer
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-import torch.nn.functional as F
 
 from ontogeny.base.errors import InputError
 from ontogeny.model.transformer import Transformer
@@ -94,7 +93,7 @@ def _score_packed(
     greedy: list[bool] = []
     for start in range(0, len(targets), HEAD_ROWS):
         x_KC, targets_K = states_RC[start : start + HEAD_ROWS], targets_R[start : start + HEAD_ROWS]
-        logits_KV = F.linear(x_KC, model.head).float()
+        logits_KV = model.project(x_KC).float()
         chosen_K = logits_KV.gather(1, targets_K[:, None])[:, 0]
         log_probs += (chosen_K - logits_KV.logsumexp(1)).tolist()
         greedy += (logits_KV.argmax(1) == targets_K).tolist()

@@ -1,4 +1,4 @@
-"""SwiGLU feed-forward (Shazeer 2020, arXiv:2002.05202). Knows no position and no neighbour.
+"""Gated feed-forward (Shazeer 2020, arXiv:2002.05202). Knows no position and no neighbour.
 
 Shape suffixes: N tokens, C channels, F inner width, G = 2 F gate and up side by side.
 """
@@ -12,28 +12,38 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ontogeny.model import thin
+from ontogeny.model import adapter
+from ontogeny.plan.family import Activation
 
 
 class FeedForward(nn.Module):
-    """down(silu(gate(x)) * up(x)); gate and up are one matrix, so one product."""
+    """down(f(gate(x)) * up(x)); gate and up are one matrix, so one product."""
 
-    def __init__(self, hidden: int, ff: int) -> None:
+    def __init__(self, hidden: int, ff: int, activation: Activation) -> None:
         super().__init__()
+        self.activation = activation
         self.gate_up = nn.Parameter(torch.empty(2 * ff, hidden))
         self.down = nn.Parameter(torch.empty(hidden, ff))
 
+        self.adapters = nn.ModuleDict()
+
     def forward(self, x_NC: Tensor) -> Tensor:
         """(N, C) -> (N, C)."""
-        inner_NF: Tensor = _SwiGLU.apply(  # type: ignore[no-untyped-call]
-            F.linear(x_NC, self.gate_up)
-        )
-        return F.linear(inner_NF, self.down)
+        gate_up_NG = adapter.linear(x_NC, self.gate_up, None, self.adapters, "gate_up")
+        if self.activation == "silu":
+            inner_NF: Tensor = _SwiGLU.apply(gate_up_NG)  # type: ignore[no-untyped-call]
+        else:
+            gate_NF, up_NF = gate_up_NG.chunk(2, dim=-1)
+            inner_NF = F.gelu(gate_NF, approximate="tanh") * up_NF
+        return adapter.linear(inner_NF, self.down, None, self.adapters, "down")
 
     def extend(self, x_NC: Tensor) -> Tensor:
         """The same for generation: few rows, no gradient."""
-        gate_NF, up_NF = thin.linear(x_NC, self.gate_up).chunk(2, dim=-1)
-        return thin.linear(F.silu(gate_NF).mul_(up_NF), self.down)
+        gate_up_NG = adapter.thin_linear(x_NC, self.gate_up, None, self.adapters, "gate_up")
+        gate_NF, up_NF = gate_up_NG.chunk(2, dim=-1)
+        silu = self.activation == "silu"
+        active_NF = F.silu(gate_NF) if silu else F.gelu(gate_NF, approximate="tanh")
+        return adapter.thin_linear(active_NF.mul_(up_NF), self.down, None, self.adapters, "down")
 
 
 class _SwiGLU(torch.autograd.Function):

@@ -14,7 +14,7 @@ EMBEDDING_STD = 0.02
 
 
 def initialise(model: Transformer, seed: int) -> None:
-    """Fills `model` in place: normal matrices of std 1/sqrt(fan in), norms 1.
+    """Fills `model` in place: normal matrices of std 1/sqrt(fan in), norms 1, biases 0.
 
     The matrices that write into the residual stream are divided by sqrt(2 layers), so that the
     stream's variance does not grow with depth (GPT-2; Radford et al. 2019, section 2.3).
@@ -24,7 +24,8 @@ def initialise(model: Transformer, seed: int) -> None:
         generator = torch.Generator().manual_seed(named_seed(seed, "initial", name))
         with torch.no_grad():
             if parameter.ndim == 1:
-                parameter.fill_(1.0)
+                bias = name.endswith("_bias")
+                parameter.fill_(0.0 if bias or model.shape.form.centred else 1.0)
                 continue
             std = EMBEDDING_STD
             if name.startswith("layers."):

@@ -33,14 +33,15 @@ def linear(x_NI: Tensor, weight_OI: Tensor) -> Tensor:
     return torch.mm(weight_OI, x_NI.t()).t()
 
 
-def norm_rotate(x_NAD: Tensor, norm_AD: Tensor, eps: float, cos_ND: Tensor, sin_ND: Tensor) -> None:
-    """RMS-norm over D, times `norm_AD`, then turned by the positions' angles; in place.
-
-    `cos_ND` and `sin_ND` are those of `wide`.
-    """
+def norm(x_NAD: Tensor, norm_AD: Tensor, eps: float) -> None:
+    """RMS-norm over D, times `norm_AD`, in place."""
     scale_NA1 = torch.linalg.vector_norm(x_NAD, dim=-1, keepdim=True)
     x_NAD *= scale_NA1.square_().div_(x_NAD.shape[-1]).add_(eps).rsqrt_()
     x_NAD *= norm_AD
+
+
+def rotate(x_NAD: Tensor, cos_ND: Tensor, sin_ND: Tensor) -> None:
+    """Turned by the positions' angles, in place; `cos_ND` and `sin_ND` are those of `wide`."""
     turned_NAD = x_NAD.roll(x_NAD.shape[-1] // 2, -1)
     x_NAD.mul_(cos_ND[:, None]).addcmul_(turned_NAD, sin_ND[:, None])
 

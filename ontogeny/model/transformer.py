@@ -1,7 +1,7 @@
 """The decoder: embedding, layers, final norm, head. Knows no objective's formula and no text.
 
-A layer is data: a mixer, a feed-forward and their norms. Pre-norm, RMSNorm (Zhang and Sennrich
-2019, arXiv:1910.07467), in the form of Qwen3.
+A layer is data: a mixer, a feed-forward, and norms before them, after them or both. RMSNorm: Zhang
+and Sennrich 2019, arXiv:1910.07467; what a family's layers look like: `ontogeny.plan.family`.
 
 Shape suffixes: B rows, T tokens, N tokens of the stream, M = B * T, R tokens with a loss,
 C channels, V vocabulary.
@@ -15,12 +15,13 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ontogeny.model import head, thin
 from ontogeny.model.attention import Append, Attention, AttentionState
 from ontogeny.model.feed_forward import FeedForward
 from ontogeny.model.layout import Layout, layout
-from ontogeny.model.rope import rope_tables
+from ontogeny.model.rope import Tables
 from ontogeny.objectives.batch import Batch
 from ontogeny.objectives.loss import Needs, Outputs
 from ontogeny.plan.shape import Shape
@@ -53,67 +54,87 @@ class State:
 
 
 class RMSNorm(nn.Module):
-    """x / rms(x) * weight over the last dimension."""
+    """x / rms(x) * (offset + weight) over the last dimension; the weight starts at 1 - offset."""
 
-    def __init__(self, width: int, eps: float) -> None:
+    def __init__(self, width: int, eps: float, offset: float = 0.0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.eps = eps
+        self.weight = nn.Parameter(torch.full((width,), 1 - offset))
+        self.eps, self.offset = eps, offset
 
     def forward(self, x_NC: Tensor) -> Tensor:
         """(N, C) -> (N, C)."""
-        return F.rms_norm(x_NC, self.weight.shape, self.weight, self.eps)
+        weight_C = self.weight + self.offset if self.offset else self.weight
+        return F.rms_norm(x_NC, weight_C.shape, weight_C, self.eps)
 
 
 class Layer(nn.Module):
-    """x + mixer(norm(x)), then x + feed_forward(norm(x))."""
+    """x + post_norm(mixer(norm(x))), then the same with the feed-forward.
 
-    def __init__(
-        self, mixer: Attention, feed_forward: FeedForward, norms: tuple[RMSNorm, RMSNorm]
-    ) -> None:
+    Norms that the family does not have are None and do nothing.
+    """
+
+    def __init__(self, shape: Shape, kind: str) -> None:
         super().__init__()
-        self.mixer = mixer
-        self.feed_forward = feed_forward
-        self.mixer_norm, self.feed_forward_norm = norms
+        self.mixer = Attention(shape, kind)
+        self.feed_forward = FeedForward(shape.hidden, shape.ff, shape.form.activation)
+        self.own_positions = kind == "l" and shape.form.own_local_rope
+        before, after = shape.form.norms != "post", shape.form.norms != "pre"
+        self.mixer_norm, self.feed_forward_norm = (_norm(shape, before) for _ in range(2))
+        self.mixer_post_norm, self.feed_forward_post_norm = (_norm(shape, after) for _ in range(2))
 
-    def forward(self, x_NC: Tensor, cos: Tensor, sin: Tensor, layout: Layout) -> Tensor:
+    def forward(self, x_NC: Tensor, angles: Angles, layout: Layout) -> Tensor:
         """(N, C) -> (N, C)."""
-        x_NC = x_NC + self.mixer(self.mixer_norm(x_NC), cos, sin, layout)
-        mixed_NC: Tensor = self.feed_forward(self.feed_forward_norm(x_NC))
-        return x_NC + mixed_NC
+        mixed_NC = self.mixer(_normed(self.mixer_norm, x_NC), *self._own(angles), layout)
+        x_NC = x_NC + _normed(self.mixer_post_norm, mixed_NC)
+        fed_NC = self.feed_forward(_normed(self.feed_forward_norm, x_NC))
+        return x_NC + _normed(self.feed_forward_post_norm, fed_NC)
 
-    def extend(
-        self, x_NC: Tensor, cos: Tensor, sin: Tensor, append: Append, state: AttentionState
-    ) -> Tensor:
+    def extend(self, x_NC: Tensor, angles: Angles, append: Append, state: AttentionState) -> Tensor:
         """The same for new tokens behind a cache."""
-        x_NC = x_NC + self.mixer.extend(self.mixer_norm(x_NC), cos, sin, append, state)
-        return x_NC + self.feed_forward.extend(self.feed_forward_norm(x_NC))
+        normed_NC = _normed(self.mixer_norm, x_NC)
+        mixed_NC = self.mixer.extend(normed_NC, *self._own(angles), append, state)
+        x_NC = x_NC + _normed(self.mixer_post_norm, mixed_NC)
+        fed_NC = self.feed_forward.extend(_normed(self.feed_forward_norm, x_NC))
+        return x_NC + _normed(self.feed_forward_post_norm, fed_NC)
+
+    def _own(self, angles: Angles) -> tuple[Tensor, Tensor]:
+        return angles[-1] if self.own_positions else angles[0]
+
+
+Angles = list[tuple[Tensor, Tensor]]
+"""cos and sin for the tokens of a stream; last, where a family has them, those of the windows."""
 
 
 class Transformer(nn.Module):
-    """A decoder of `shape`; weights are empty until `initialise` or `load_weights`."""
+    """A decoder of `shape`; weights are empty until `initialise` or `load_weights`.
 
-    cos_PE: Tensor
-    sin_PE: Tensor
+    Attributes:
+        recompute: layers keep nothing but their input for the backward pass, and run twice.
+    """
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
         self.embedding = nn.Parameter(torch.empty(shape.vocab_size, shape.hidden))
-        self.stack = [_layer(shape) for _ in range(shape.layers)]
+        self.stack = [Layer(shape, kind) for kind in shape.kinds]
         self.layers = nn.ModuleList(self.stack)
-        self.norm = RMSNorm(shape.hidden, shape.norm_eps)
+        self.norm = RMSNorm(shape.hidden, shape.norm_eps, float(shape.form.centred))
+        self.scale = shape.hidden**0.5 if shape.form.centred else 1.0
+        self.recompute = False
         self.untied_head: nn.Parameter | None = None
         if not shape.tied:
             self.untied_head = nn.Parameter(torch.empty(shape.vocab_size, shape.hidden))
-        cos_PE, sin_PE = rope_tables(shape.head_dim, shape.rope_theta, shape.context, shape.rope)
-        self.register_buffer("cos_PE", cos_PE, persistent=False)
-        self.register_buffer("sin_PE", sin_PE, persistent=False)
+        self.tables = Tables(shape)
 
     @property
     def head(self) -> Tensor:
         """(V, C); the embedding itself where the shape is tied."""
         return self.embedding if self.untied_head is None else self.untied_head
+
+    @property
+    def cap(self) -> float | None:
+        """Bound of the logits (see `ontogeny.model.head.capped`), or None."""
+        return self.shape.logit_cap
 
     @property
     def device(self) -> torch.device:
@@ -137,11 +158,13 @@ class Transformer(nn.Module):
         total: Tensor | None = None
         entropy_R: Tensor | None = None
         if needs.two_pass:
-            log_probs_R, entropy_R = head.log_probs(x_RC, self.head, targets_R)
+            log_probs_R, entropy_R = head.log_probs(x_RC, self.head, targets_R, self.cap)
             if needs.weighted_log_prob:
                 total = torch.dot(log_probs_R, weights_R)
         else:
-            total, log_probs_R = head.weighted_log_prob(x_RC, self.head, targets_R, weights_R)
+            total, log_probs_R = head.weighted_log_prob(
+                x_RC, self.head, targets_R, weights_R, self.cap
+            )
         shape = batch.tokens_BT.shape
         return Outputs(
             total if needs.weighted_log_prob else None,
@@ -151,7 +174,7 @@ class Transformer(nn.Module):
 
     @torch.no_grad()
     def states(self, batch: Batch) -> Tensor:
-        """x_MC after the final norm, one row for each token of (B, T); `head` makes them logits."""
+        """x_MC after the final norm, a row for each token (B, T); `project` makes them logits."""
         batch = batch.to(self.device)
         x_NC, plan = self._stream(batch)
         x_MC: Tensor = self.norm(x_NC if plan.stream_M is None else x_NC[plan.stream_M])
@@ -160,7 +183,12 @@ class Transformer(nn.Module):
     def logits(self, batch: Batch) -> Tensor:
         """logits_BTV of every token, for parity tests and small inputs (T x V floats a row)."""
         with torch.no_grad():
-            return F.linear(self.states(batch), self.head).view(*batch.tokens_BT.shape, -1)
+            return self.project(self.states(batch)).view(*batch.tokens_BT.shape, -1)
+
+    @torch.no_grad()
+    def project(self, x_RC: Tensor) -> Tensor:
+        """logits_RV of `states`."""
+        return head.capped(F.linear(x_RC, self.head), self.cap)
 
     def new_state(self, slots: int, length: int) -> State:
         """Empty caches for `slots` sequences of at most `length` tokens (<= shape.context)."""
@@ -186,7 +214,7 @@ class Transformer(nn.Module):
             width = tokens_BT.shape[1]
             last = [row * width + count - 1 for row, count in enumerate(lengths_B)]
             x_MC = x_MC[torch.tensor(last, device=x_MC.device)]
-        return thin.linear(self.norm(x_MC), self.head).contiguous()
+        return head.capped(thin.linear(self.norm(x_MC), self.head).contiguous(), self.cap)
 
     @torch.inference_mode()
     def extend_log_probs(
@@ -199,7 +227,7 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """log_probs_BT of `targets_BT` in nats after each appended token, 0 in the padding."""
         x_MC = self.norm(self._extend(tokens_BT, lengths_B, slots_B, state))
-        log_probs_M, _ = head.log_probs(x_MC, self.head, targets_BT.flatten())
+        log_probs_M, _ = head.log_probs(x_MC, self.head, targets_BT.flatten(), self.cap)
         inside = _inside(lengths_B, tokens_BT.shape[1], x_MC.device)
         return log_probs_M.view_as(tokens_BT) * inside
 
@@ -212,34 +240,43 @@ class Transformer(nn.Module):
             tokens_N = tokens_N[plan.source_N]
         longest = max(block[1] for block in plan.blocks)
         assert longest <= self.shape.context, (longest, self.shape.context)
-        if plan.positions_N is None:
-            cos, sin = self.cos_PE[:length].repeat(rows, 1), self.sin_PE[:length].repeat(rows, 1)
-        else:
-            cos, sin = self.cos_PE[plan.positions_N], self.sin_PE[plan.positions_N]
-        x_NC = F.embedding(tokens_N, self.embedding)
+        angles = self.tables.at(plan.positions_N, rows, length)
+        x_NC = self._embed(tokens_N)
         for layer in self.stack:
-            x_NC = layer(x_NC, cos, sin, plan)
+            if self.recompute and torch.is_grad_enabled():
+                x_NC = checkpoint(
+                    layer, x_NC, angles, plan, use_reentrant=False, preserve_rng_state=False
+                )
+            else:
+                x_NC = layer(x_NC, angles, plan)
         return x_NC, plan
+
+    def _embed(self, tokens_N: Tensor) -> Tensor:
+        x_NC = F.embedding(tokens_N, self.embedding)
+        return x_NC if self.scale == 1.0 else x_NC * self.scale
 
     def _extend(
         self, tokens_BT: Tensor, lengths_B: Sequence[int], slots_B: Sequence[int], state: State
     ) -> Tensor:
-        append = _append(lengths_B, slots_B, tokens_BT.shape[1], state, self.device)
+        width, window = tokens_BT.shape[1], self.shape.window
+        append = _append(lengths_B, slots_B, width, state, window, self.device)
         places_M = append.places_BT.flatten()
         positions_M = places_M.clamp(max=self.shape.context - 1)  # padding may stand outside
-        cos, sin = thin.wide(self.cos_PE[positions_M], self.sin_PE[positions_M])
-        x_MC = F.embedding(tokens_BT.flatten(), self.embedding)
+        angles = [thin.wide(*pair) for pair in self.tables.at(positions_M)]
+        x_MC = self._embed(tokens_BT.flatten())
         for layer, remembered in zip(self.stack, state.layers, strict=True):
-            x_MC = layer.extend(x_MC, cos, sin, append, remembered)
+            x_MC = layer.extend(x_MC, angles, append, remembered)
         for slot, count in zip(slots_B, lengths_B, strict=True):
             state.lengths[slot] += count
         return x_MC
 
 
-def _layer(shape: Shape) -> Layer:
-    mixer = Attention(shape.hidden, shape.heads, shape.kv_heads, shape.head_dim, shape.norm_eps)
-    norms = RMSNorm(shape.hidden, shape.norm_eps), RMSNorm(shape.hidden, shape.norm_eps)
-    return Layer(mixer, FeedForward(shape.hidden, shape.ff), norms)
+def _norm(shape: Shape, wanted: bool) -> RMSNorm | None:
+    return RMSNorm(shape.hidden, shape.norm_eps, float(shape.form.centred)) if wanted else None
+
+
+def _normed(norm: RMSNorm | None, x_NC: Tensor) -> Tensor:
+    return x_NC if norm is None else norm(x_NC)
 
 
 def _spread(values_R: Tensor, rows_R: Tensor | None, shape: torch.Size) -> Tensor:
@@ -260,6 +297,7 @@ def _append(
     slots_B: Sequence[int],
     width: int,
     state: State,
+    window: int,
     device: torch.device,
 ) -> Append:
     """Where the new tokens go. Padding of a row is written behind it and overwritten later."""
@@ -274,10 +312,14 @@ def _append(
     reach = min(reach, state.capacity)
     causal = not any(starts)
     mask = None
+    place_P, place_B1T1 = torch.arange(reach, device=device), places_BT[:, None, :, None]
     if not causal and not (width == 1 and min(starts) == max(starts)):
-        mask = torch.arange(reach, device=device) <= places_BT[:, None, :, None]
+        mask = place_P <= place_B1T1
+    window_mask = None
+    if not causal and 0 < window < reach:
+        window_mask = (place_P <= place_B1T1) & (place_P > place_B1T1 - window)
     slots = list(slots_B)
     neighbours = slots == list(range(slots[0], slots[0] + len(slots)))
     index = torch.tensor(slots, device=device)
     rows = slice(slots[0], slots[-1] + 1) if neighbours else index
-    return Append(rows, index[:, None], places_BT, reach, mask, causal)
+    return Append(rows, index[:, None], places_BT, reach, mask, window_mask, causal)

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ontogeny.base.config import execution
+from ontogeny.base.config import added, execution
 from ontogeny.base.errors import InputError
+from ontogeny.plan.adapter import LoRA
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +21,13 @@ class Optimization:
     Matrices learn by Muon, the rest by AdamW, under one peak learning rate, which
     for embedding, head and norms is multiplied by `embedding_lr`. The schedule is warmup, stable,
     decay; `warmup` and `decay` are shares of the steps. `weight_decay` acts on the
-    layers' matrices; the gradient's norm is clipped to `clip`. `micro_rows` rows pass the model at
-    once; `device` is auto, cpu, cuda or mps.
+    layers' matrices; the gradient's norm is clipped to `clip`. With `optimizer` "adamw" the
+    matrices learn by AdamW, too. With an `adapter` it alone is learnt, by AdamW, and `embedding_lr`
+    is not read; the stage's model has it merged, and keeps it beside for PEFT.
+
+    `micro_rows` rows pass the model at once; with `recompute` a layer's activations are computed
+    again in the backward pass instead of kept (Chen et al. 2016, arXiv:1604.06174): a third more
+    time, a fraction of the memory, the same result. `device` is auto, cpu, cuda or mps.
 
     Raises:
         InputError: when the numbers do not fit together.
@@ -33,7 +39,10 @@ class Optimization:
     warmup: float = 0.02
     decay: float = 0.4
     clip: float = 1.0
+    optimizer: Literal["muon", "adamw"] = added("muon")
+    adapter: LoRA | None = added(None)
     micro_rows: int = execution(32)
+    recompute: bool = execution(False)
     checkpoint_seconds: float = execution(20.0)
     device: str = execution("auto")
 

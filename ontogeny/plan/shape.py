@@ -9,9 +9,17 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from ontogeny.base.config import added
 from ontogeny.base.errors import InputError
+from ontogeny.plan.family import FAMILIES, Family
 
-RopeMethod = Literal["plain", "linear", "ntk", "abf", "yarn"]
+RopeMethod = Literal["plain", "linear", "ntk", "abf", "yarn", "llama3"]
+KINDS = {
+    "g": "looks at everything before it",
+    "l": "looks `window` tokens back",
+    "n": "looks at everything and knows no positions",
+}
+"""What a letter of `Shape.pattern` says of a layer."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +31,13 @@ class Rope:
             arXiv:2306.15595), "ntk" (base raised by the factor: Peng et al. 2023,
             arXiv:2309.00071, section 3.1), "abf" (base set to `theta`: Xiong et al. 2023,
             arXiv:2309.16039), "yarn" (slow channels only, and sharper attention:
-            Peng et al. 2023, sections 3.2 and 3.4).
+            Peng et al. 2023, sections 3.2 and 3.4), "llama3" (slow channels only, with a ramp
+            between two numbers of turns: Dubey et al. 2024, arXiv:2407.21783, as Llama 3.1 does).
         factor: s, the new context over the old one.
-        original_context: tokens the positions reached before; linear and yarn need it.
+        original_context: tokens the positions reached before; linear, yarn and llama3 need it.
         theta: the raised base of abf, None for the others.
+        slow_turns, fast_turns: llama3: channels that turn less often than `slow_turns` over the
+            original context are slowed by the whole factor, those above `fast_turns` not at all.
 
     Raises:
         InputError: when the numbers do not fit together.
@@ -36,6 +47,8 @@ class Rope:
     factor: float = 1.0
     original_context: int = 0
     theta: float | None = None
+    slow_turns: float = added(1.0)
+    fast_turns: float = added(4.0)
 
     def __post_init__(self) -> None:
         if self.method not in get_args(RopeMethod):
@@ -49,7 +62,7 @@ class Rope:
                 "give 1, or another rope.method"
             )
         # fewer than 2 pi tokens: no channel can turn once, so yarn's ramp has no upper end
-        least = {"linear": 1, "yarn": 7}.get(self.method, 0)
+        least = {"linear": 1, "yarn": 7, "llama3": 1}.get(self.method, 0)
         if self.original_context < least:
             raise InputError(
                 f"rope.original_context is {self.original_context}; give the context before the "
@@ -60,6 +73,11 @@ class Rope:
                 "give the raised base" if self.method == "abf" else "only abf reads it; remove it"
             )
             raise InputError(f"rope.theta is {self.theta}; {what}")
+        if not 0 < self.slow_turns < self.fast_turns:
+            raise InputError(
+                f"rope.slow_turns is {self.slow_turns} and rope.fast_turns {self.fast_turns}; give "
+                "more than 0, and more for the fast"
+            )
 
     def base(self, theta: float, head_dim: int) -> float:
         """The base of the angles for a model whose own is `theta`; ntk and abf raise it."""
@@ -70,7 +88,18 @@ class Rope:
 
 @dataclass(frozen=True)
 class Shape:
-    """A dense decoder in the form of Qwen3 (RMSNorm, RoPE, grouped queries, QK-norm, SwiGLU).
+    """A dense decoder: RMSNorm, RoPE, grouped queries, a gated feed-forward, in a family's form.
+
+    Args:
+        vocab_size, hidden, layers, heads, kv_heads, head_dim, ff, context: sizes; `context` in
+            tokens.
+        tied: the output head is the embedding.
+        family: the form of its layers, a name in `ontogeny.plan.family.FAMILIES`.
+        pattern: a letter of `KINDS` for each layer; empty: "g" for all.
+        window: tokens that "l" layers see, the present one included.
+        local_theta: base of the rotary angles of "l" layers where the family gives them their own.
+        attention_cap, logit_cap: scores and logits x become cap * tanh(x / cap) (Gemma 2).
+        query_scale: scores are divided by its root; None: by that of `head_dim`.
 
     Raises:
         InputError: when the numbers do not fit together.
@@ -88,6 +117,13 @@ class Shape:
     norm_eps: float = 1e-6
     tied: bool = True
     rope: Rope = Rope()
+    family: str = added("qwen3")
+    pattern: str = added("")
+    window: int = added(0)
+    local_theta: float | None = added(None)
+    attention_cap: float | None = added(None)
+    logit_cap: float | None = added(None)
+    query_scale: float | None = added(None)
 
     def __post_init__(self) -> None:
         sizes = ("vocab_size", "hidden", "layers", "heads", "kv_heads", "head_dim", "ff", "context")
@@ -104,6 +140,33 @@ class Shape:
         if self.head_dim % 2:
             raise InputError(f"shape.head_dim is {self.head_dim}; RoPE needs an even number")
         self._check_rope()
+        self._check_form()
+
+    def _check_form(self) -> None:
+        if self.family not in FAMILIES:
+            raise InputError(f"shape.family is '{self.family}'; give one of {', '.join(FAMILIES)}")
+        wrong = sorted(set(self.pattern) - set(self.form.letters))
+        if wrong or len(self.pattern) not in (0, self.layers):
+            raise InputError(
+                f"shape.pattern is '{self.pattern}'; give {self.layers} letters of "
+                f"'{self.form.letters}' for {self.family}, or none"
+            )
+        if ("l" in self.pattern) != (self.window > 0):
+            raise InputError(
+                f"shape.window is {self.window} and shape.pattern '{self.pattern}'; layers called "
+                "l need a window of at least 1, others none"
+            )
+        if self.local_theta is not None and not (
+            self.form.own_local_rope and 1 < self.local_theta < math.inf
+        ):
+            raise InputError(
+                f"shape.local_theta is {self.local_theta}; give more than 1, and to a family whose "
+                "windowed layers have positions of their own"
+            )
+        for name in ("attention_cap", "logit_cap", "query_scale"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise InputError(f"shape.{name} is {value}; give more than 0, or None")
 
     def _check_rope(self) -> None:
         rope = self.rope
@@ -122,6 +185,16 @@ class Shape:
                 f"shape.context is {self.context} but {rope.method} reaches {reach:g} tokens "
                 f"({rope.original_context} x {rope.factor:g}); raise rope.factor"
             )
+
+    @property
+    def form(self) -> Family:
+        """What the layers of its family look like."""
+        return FAMILIES[self.family]
+
+    @property
+    def kinds(self) -> str:
+        """A letter of `KINDS` for each layer."""
+        return self.pattern or "g" * self.layers
 
     @property
     def rope_base(self) -> float:
@@ -171,9 +244,17 @@ class Shape:
 
     def parameters(self) -> int:
         """All weights, a tied head counted once."""
-        norms = self.layers * (2 * self.hidden + 2 * self.head_dim) + self.hidden
         embeddings = self.head_parameters * (1 if self.tied else 2)
-        return embeddings + self.layers * self.block_matmul_parameters + norms
+        vectors = self.layers * self.block_vector_parameters + self.hidden
+        return embeddings + self.layers * self.block_matmul_parameters + vectors
+
+    @property
+    def block_vector_parameters(self) -> int:
+        """Weights of one block that are no matrices: norms and biases."""
+        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        norms = self.hidden * (4 if self.form.norms == "sandwich" else 2)
+        qk = {"none": 0, "head": 2 * self.head_dim, "row": q + kv}[self.form.qk_norm]
+        return norms + qk + (q + 2 * kv if self.form.qkv_bias else 0)
 
     def matmul_parameters(self) -> int:
         """Weights that each token is multiplied with: blocks and head, no look-ups."""
@@ -183,10 +264,14 @@ class Shape:
         """FLOPs of one token's forward pass, causal attention counted by its lower half.
 
         2 N for the matrices plus 2 L (h hd) T for QK^T and PV over T/2 keys on average
-        (Kaplan et al. 2020, arXiv:2001.08361, section 2.1).
+        (Kaplan et al. 2020, arXiv:2001.08361, section 2.1); windowed layers see fewer.
         """
-        attended = (self.context if context is None else context) / 2
-        attention = 4 * self.layers * self.heads * self.head_dim * attended
+        length = self.context if context is None else context
+        reach = dict.fromkeys(KINDS, length / 2)
+        if 0 < self.window < length:  # the first `window` tokens see fewer, the others all of it
+            reach["l"] = self.window * (1 - self.window / (2 * length))
+        attended = sum(reach[kind] for kind in self.kinds)
+        attention = 4 * self.heads * self.head_dim * attended
         return 2 * self.matmul_parameters() + attention
 
     def train_flops_per_token(self, context: int | None = None) -> float:

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from ontogeny.model.rope import rope_tables
-from ontogeny.model.thin import FEW, LARGE, linear, norm_rotate, wide
+from ontogeny.model.thin import FEW, LARGE, linear, norm, rotate, wide
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7, FEW, FEW + 1])
@@ -23,7 +23,8 @@ def test_norm_and_rotation_turn_pairs_of_channels_by_their_angle():
     norm_AD = torch.rand(3, 8, generator=made)
     cos_PE, sin_PE = rope_tables(8, 10_000.0, 5)
     got_NAD = x_NAD.clone()
-    norm_rotate(got_NAD, norm_AD, 1e-6, *wide(cos_PE, sin_PE))
+    norm(got_NAD, norm_AD, 1e-6)
+    rotate(got_NAD, *wide(cos_PE, sin_PE))
     normed_NAD = F.rms_norm(x_NAD, (8,), None, 1e-6) * norm_AD
     pairs = torch.complex(normed_NAD[..., :4], normed_NAD[..., 4:])
     turned = pairs * torch.complex(cos_PE, sin_PE)[:, None]

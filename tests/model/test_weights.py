@@ -20,14 +20,9 @@ from ontogeny.model.initial import initialise
 from ontogeny.model.rope import rope_tables
 from ontogeny.model.tensor_file import read_tensors, write_tensors
 from ontogeny.model.transformer import Transformer
-from ontogeny.model.weights import (
-    config_json,
-    load_weights,
-    named_weights,
-    save_weights,
-    shape_from_config,
-)
+from ontogeny.model.weights import load_weights, named_weights, save_weights
 from ontogeny.objectives.batch import Batch
+from ontogeny.plan.hf_config import config_json, shape_from_config
 from ontogeny.plan.shape import Rope, RopeMethod, Shape
 
 SHAPE = Shape(61, 32, 2, 4, 2, 8, 48, 24, rope_theta=5e4)
@@ -118,8 +113,8 @@ def test_the_safetensors_library_reads_what_we_write(tmp_path: Path) -> None:
 def test_the_config_gives_back_its_shape(tmp_path: Path) -> None:
     config = json.loads(json.dumps(config_json(SHAPE, {})))
     assert shape_from_config(config, tmp_path / "config.json") == SHAPE
-    with pytest.raises(InputError, match="LlamaForCausalLM"):
-        shape_from_config({"architectures": ["LlamaForCausalLM"]}, tmp_path / "config.json")
+    with pytest.raises(InputError, match="GPT2LMHeadModel"):
+        shape_from_config({"architectures": ["GPT2LMHeadModel"]}, tmp_path / "config.json")
     del config["hidden_size"]
     with pytest.raises(InputError, match="hidden_size"):
         shape_from_config(config, tmp_path / "config.json")
@@ -155,7 +150,8 @@ def test_a_config_of_transformers_4_is_read() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"rope_type": "llama3"}, "'llama3'; only default, linear and yarn"),
+        ({"rope_type": "llama3"}, "low_freq_factor"),
+        ({"rope_type": "dynamic"}, "'dynamic'; only default, linear, yarn and llama3"),
         ({"beta_fast": 16}, "beta_fast 16"),
         ({"attention_factor": 1.0}, "attention_factor"),
         ({"factor": "much"}, "no number"),
