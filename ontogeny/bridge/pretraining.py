@@ -97,13 +97,19 @@ def _learn(
     sources: Sequence[Artifact],
 ) -> Made:
     shape = model.shape
-    if config.batch_tokens % shape.context:
+    width = config.row_tokens or shape.context
+    if width > shape.context:
+        raise InputError(
+            f"row_tokens is {width}, the model's context {shape.context}; lower it, or extend the "
+            "context first"
+        )
+    if config.batch_tokens % width:
         raise InputError(
             f"batch_tokens ({config.batch_tokens}) is no multiple of the model's context "
-            f"({shape.context}); change one of them"
+            f"({width}); change one of them, or set row_tokens"
         )
     packing = Packing(
-        context=shape.context,
+        context=width,
         batch_tokens=config.batch_tokens,
         micro_rows=config.micro_rows,
         end_of_text=vocabulary.end_of_text,
@@ -125,7 +131,7 @@ def _learn(
         ),
         notes=(speed.note(),) if speed is not None else (),
         tokens=seen,
-        flops=seen * shape.train_flops_per_token(),
+        flops=seen * shape.train_flops_per_token(width),
     )
 
 

@@ -32,6 +32,8 @@ from ontogeny.infer.slots import Slots
 from ontogeny.model.transformer import State, Transformer
 
 Finish = Literal["stop", "length", "context", "cancelled"]
+GROWTH = 256
+"""Tokens by which the caches' length grows."""
 
 
 @dataclass(slots=True, eq=False)
@@ -64,7 +66,8 @@ class Engine:
     Args:
         model: on its device, in its dtype; evaluated under `torch.inference_mode`.
         slots: most requests in flight.
-        length: most tokens of prompt and completion together, at most the model's context.
+        length: most tokens of prompt and completion together, at most the model's context. The
+            caches grow with what is asked for, up to `slots` times this.
         admission: see the module.
         prefill_tokens: most prompt tokens (padding included) read by one call of the model.
         version: of the weights; written to every token. Set it when the weights change.
@@ -94,7 +97,7 @@ class Engine:
         self.version = version
         self.slots = Slots(slots)
         self._device = next(model.parameters()).device
-        self._state = self._empty(slots)
+        self._state = self._empty(0, 0)
         self._waiting: deque[Handle] = deque()
         self._rows: list[Handle] = []
 
@@ -163,11 +166,27 @@ class Engine:
         for row in self._rows:
             row.finish = row.finish or "cancelled"
         self._leave()
-        self._state = self._empty(len(self._state.lengths))
+        self._state = self._empty(len(self._state.lengths), self._state.capacity)
 
-    def _empty(self, slots: int) -> State:
+    def _empty(self, slots: int, length: int) -> State:
         with torch.inference_mode():
-            return self.model.new_state(slots, self.length)
+            return self.model.new_state(slots, length)
+
+    def _make_room(self) -> None:
+        """Caches for all rows and for the longest that any of them may become."""
+        slots, capacity = len(self._state.lengths), self._state.capacity
+        wanted = max((len(row.prompt) + row.max_tokens for row in self._rows), default=0)
+        longer = max(capacity, min(self.length, -(-wanted // GROWTH) * GROWTH))
+        more = max([slots, *(row.slot + 1 for row in self._rows)])
+        if (more, longer) == (slots, capacity):
+            return
+        old, self._state = self._state, self._empty(0, 0)
+        if not any(old.lengths):
+            del old  # both at once would be twice the memory
+            self._state = self._empty(more, longer)
+        else:
+            self._state = self._empty(more, longer)
+            self._state.take_over(old)
 
     def _admit(self) -> None:
         if self.lockstep and self._rows:
@@ -177,6 +196,7 @@ class Engine:
             handle.slot = self.slots.take()
             self._rows.append(handle)
         self._rows.sort(key=lambda row: row.slot)
+        self._make_room()
 
     def _leave(self) -> None:
         """Free the slots of rows that ended: in lockstep of the whole wave, and only then."""
@@ -234,7 +254,7 @@ class Engine:
         for row in rows:
             # only rows that ended come this far; the step at which they do is a matter of the
             # prompt's length alone, so starting anew keeps shapes free of what was sampled
-            if self._state.lengths[row.slot] == self.length:
+            if self._state.lengths[row.slot] == self._state.capacity:
                 self._state.free(row.slot)
         logits_BV = self._extend(rows, [row.ids[-1:] for row in rows])
         self._give(rows, logits_BV)

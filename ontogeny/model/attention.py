@@ -37,6 +37,12 @@ class AttentionState:
         for cache in (self.keys_SJPD, self.values_SJPD):
             cache[target, :, :length] = cache[source, :, :length]
 
+    def take_over(self, old: AttentionState, length: int) -> None:
+        """The first `length` places of all slots of a smaller state."""
+        pairs = ((self.keys_SJPD, old.keys_SJPD), (self.values_SJPD, old.values_SJPD))
+        for cache, source in pairs:
+            cache[: len(source), :, :length] = source[:, :, :length]
+
 
 @dataclass(frozen=True, slots=True)
 class Append:

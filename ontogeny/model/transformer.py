@@ -48,6 +48,12 @@ class State:
             layer.copy_prefix(source, target, length)
         self.lengths[target] = length
 
+    def take_over(self, old: State) -> None:
+        """All slots of a smaller state, which is forgotten."""
+        for layer, source in zip(self.layers, old.layers, strict=True):
+            layer.take_over(source, old.capacity)
+        self.lengths[: len(old.lengths)] = old.lengths
+
     def free(self, slot: int) -> None:
         """Forget slot `slot`; its places are overwritten by the next sequence."""
         self.lengths[slot] = 0

@@ -64,15 +64,23 @@ class Optimization:
 class OverTokens(Optimization):
     """A stage that reads a stream: `tokens` in all (every pass counts), `batch_tokens` a step.
 
+    Rows have `row_tokens` tokens, or 0: the model's whole context.
+
     Raises:
         InputError: when the numbers do not fit together.
     """
 
     tokens: int
     batch_tokens: int
+    row_tokens: int = added(0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.row_tokens < 0 or (self.row_tokens and self.batch_tokens % self.row_tokens):
+            raise InputError(
+                f"batch_tokens ({self.batch_tokens}) is no multiple of row_tokens "
+                f"({self.row_tokens}); change one of them"
+            )
         if self.batch_tokens < 1 or self.tokens < self.batch_tokens:
             raise InputError(
                 f"tokens ({self.tokens}) is less than one batch ({self.batch_tokens}); "

@@ -34,7 +34,7 @@ class Converse:
 
     stage: ClassVar[str] = "converse"
     version: ClassVar[int] = 1
-    takes: ClassVar[tuple[str, ...]] = ("tokenizer", "tasks*")
+    takes: ClassVar[tuple[str, ...]] = ("tokenizer|model", "tasks*")
     makes: ClassVar[str] = "conversations"
 
     def __post_init__(self) -> None:

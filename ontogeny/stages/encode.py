@@ -20,7 +20,7 @@ class Encode:
 
     stage: ClassVar[str] = "encode"
     version: ClassVar[int] = 1
-    takes: ClassVar[tuple[str, ...]] = ("corpus", "tokenizer")
+    takes: ClassVar[tuple[str, ...]] = ("corpus", "tokenizer|model")
     makes: ClassVar[str] = "tokens"
 
     def __call__(self, work: Work, corpus: Artifact, tokenizer: Artifact) -> Made:

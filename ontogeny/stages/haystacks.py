@@ -51,7 +51,7 @@ class Haystacks:
 
     stage: ClassVar[str] = "haystacks"
     version: ClassVar[int] = 1
-    takes: ClassVar[tuple[str, ...]] = ("tokenizer",)
+    takes: ClassVar[tuple[str, ...]] = ("tokenizer|model",)
     makes: ClassVar[str] = "tokens"
 
     def __post_init__(self) -> None:

@@ -42,7 +42,7 @@ class LoadConversations(OwnTalks):
 
     stage: ClassVar[str] = "load_conversations"
     version: ClassVar[int] = 1
-    takes: ClassVar[tuple[str, ...]] = ("tokenizer", "tasks*")
+    takes: ClassVar[tuple[str, ...]] = ("tokenizer|model", "tasks*")
     makes: ClassVar[str] = "conversations"
 
     def __call__(self, work: Work, tokenizer: Artifact, *tasks: Artifact) -> Made:

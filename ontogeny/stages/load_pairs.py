@@ -44,7 +44,7 @@ class LoadPairs(OwnTalks):
 
     stage: ClassVar[str] = "load_pairs"
     version: ClassVar[int] = 1
-    takes: ClassVar[tuple[str, ...]] = ("tokenizer", "tasks*")
+    takes: ClassVar[tuple[str, ...]] = ("tokenizer|model", "tasks*")
     makes: ClassVar[str] = "pairs"
 
     def __call__(self, work: Work, tokenizer: Artifact, *tasks: Artifact) -> Made:

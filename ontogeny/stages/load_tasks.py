@@ -41,7 +41,7 @@ class LoadTasks(OwnRows):
 
     stage: ClassVar[str] = "load_tasks"
     version: ClassVar[int] = 1
-    takes: ClassVar[tuple[str, ...]] = ("tokenizer", "tasks*")
+    takes: ClassVar[tuple[str, ...]] = ("tokenizer|model", "tasks*")
     makes: ClassVar[str] = "tasks"
 
     def __post_init__(self) -> None:

@@ -32,7 +32,7 @@ class Pretrain(OverTokens):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.batch_tokens % self.shape.context:
+        if not self.row_tokens and self.batch_tokens % self.shape.context:
             raise InputError(
                 f"batch_tokens ({self.batch_tokens}) is no multiple of shape.context "
                 f"({self.shape.context}); change one of them"

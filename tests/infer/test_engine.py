@@ -191,6 +191,27 @@ def test_a_completion_ends_by_stop_by_length_or_by_context(model):
     assert (len(answers[4][0]), answers[4][2]) == (1, "context")
 
 
+@pytest.mark.parametrize("admission", ["lockstep", "ready"])
+def test_caches_grow_with_what_is_asked_and_keep_what_rows_in_flight_hold(
+    model, admission, monkeypatch
+):
+    monkeypatch.setattr("ontogeny.infer.engine.GROWTH", 8)
+    engine = Engine(model, 6, 90, admission=admission)
+    asked = prompts(3, seed=5, most=10)
+    handles = [engine.submit(prompt, 12, GREEDY) for prompt in asked[:2]]
+    for _ in range(5):
+        engine.step()
+    assert (len(engine._state.lengths), engine._state.capacity) == (2, 24)
+    handles.append(engine.submit(asked[2], 60, GREEDY))  # ready: among the others; else after them
+    got = run(engine, handles)
+    assert [ids for ids, _, _ in got] == [
+        naive_greedy(model, prompt, count)
+        for prompt, count in zip(asked, (12, 12, 60), strict=True)
+    ]
+    assert engine._state.capacity <= 72
+    assert len(engine._state.lengths) == (2 if admission == "lockstep" else 3)
+
+
 def test_every_token_carries_the_version_of_the_weights(model):
     engine = Engine(model, 1, 20, version=3)
     handle = engine.submit((1,), 4, GREEDY)
