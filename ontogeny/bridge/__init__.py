@@ -10,6 +10,8 @@ import importlib
 from typing import Any
 
 _HOME = {
+    "adapter_parameters": "ontogeny.bridge.adapters",
+    "merge_adapter": "ontogeny.bridge.adapters",
     "calibrate": "ontogeny.bridge.calibration",
     "common_context": "ontogeny.bridge.comparing",
     "context_of": "ontogeny.bridge.models",
@@ -26,6 +28,7 @@ _HOME = {
     "load_policy": "ontogeny.bridge.models",
     "shape_of": "ontogeny.bridge.models",
     "save_model": "ontogeny.bridge.models",
+    "save_open_weights": "ontogeny.bridge.open_weights",
     "score_shard": "ontogeny.bridge.scoring",
 }
 

@@ -24,7 +24,7 @@ from ontogeny.text.tokenizer import Tokenizer
 
 ROWS = 32
 """Sequences in one forward pass."""
-SIZES = ("hidden", "layers", "heads", "kv_heads", "head_dim", "ff", "tied")
+SIZES = ("family", "hidden", "layers", "heads", "kv_heads", "head_dim", "ff", "tied")
 """What decides the names and shapes of the weights, the vocabulary aside."""
 
 Passage = tuple[Sequence[int], Sequence[float]]

@@ -1,8 +1,9 @@
 """Token shards -> steps of packed batches; what a gradient stage reads.
 
-A text of n ids is the sequence [end, id_1 .. id_n, end]: the end-of-text token in front stands
-for "nothing before", the one behind is learnt. Rows are filled with texts one after the other;
-a text that does not fit goes on in the next row, without the context before the cut.
+A text of n ids is the sequence [begin, id_1 .. id_n, end]: the token in front stands for "nothing
+before" (the end-of-text token where a tokenizer has no other), the one behind is learnt. Rows are
+filled with texts one after the other; a text that does not fit goes on in the next row, without
+the context before the cut.
 
 A conversation is the sequence of its own ids, of which only the weighted ones are learnt. A row
 takes conversations while they fit and is padded behind; none is ever cut.
@@ -46,6 +47,8 @@ class Packing:
     micro_rows: int
     end_of_text: int
     seed: int
+    begin: int | None = None
+    """Stands before a text; `end_of_text` unless told."""
 
     def __post_init__(self) -> None:
         assert self.batch_tokens % self.context == 0, (self.batch_tokens, self.context)
@@ -142,9 +145,10 @@ class Stream:
         return row
 
     def _between(self, ids: npt.NDArray[Any], first: int, stop: int) -> Ids:
-        """`ids[first:stop]` with the end-of-text token standing at -1 and at len(ids)."""
+        """`ids[first:stop]` with the beginning at -1 and the end of the text at len(ids)."""
         end = [self.packing.end_of_text]
-        parts = (end[: first < 0], ids[max(first, 0) : stop], end[: stop > len(ids)])
+        begin = end if self.packing.begin is None else [self.packing.begin]
+        parts = (begin[: first < 0], ids[max(first, 0) : stop], end[: stop > len(ids)])
         return np.concatenate(parts).astype(np.int64)
 
     def _next_document(self) -> None:

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 import torch
 
+from ontogeny.bridge.adapters import begin_adapter, finish_adapter, train_flops_per_token
 from ontogeny.bridge.calibration import matmul_peak
 from ontogeny.model.transformer import Transformer
 from ontogeny.objectives.loss import Objective
 from ontogeny.plan.optimization import Optimization
+from ontogeny.plan.shape import Shape
 from ontogeny.run.work import Work
 from ontogeny.train.checkpoint import Checkpoints, Training
 from ontogeny.train.loop import Counters, Report, train
@@ -28,22 +30,26 @@ SMOOTHING = 0.95
 class Speed:
     """How fast this session was.
 
-    `model` and `optimizer` are FLOP/s of their matrix products, `peak` is that of a large square
-    product, measured before and after on the same machine under the same load.
+    `model` and `optimizer` are FLOP/s of their matrix products, with attention over whole rows;
+    `peak` is that of a large square product, measured before and after on the same machine under
+    the same load. `learnt` says what was trained where it is not everything.
     """
 
     model: float
     optimizer: float
     peak: float
     stall_seconds: float
+    learnt: str = ""
 
     def note(self) -> str:
         """One line for a person: the share of the peak, and what bounds it."""
         share, whole = self.model / self.peak, (self.model + self.optimizer) / self.peak
+        muon = f", {whole:.0%} with Muon's products" if self.optimizer else ""
+        learnt = f"{self.learnt}; " if self.learnt else ""
         return (
-            f"{self.model / 1e9:.0f} GFLOP/s, {share:.0%} of this machine's matmul peak "
-            f"({self.peak / 1e9:.0f}), {whole:.0%} with Muon's products; bound by what is no large "
-            f"product: attention, norms, activations; checkpoints took {self.stall_seconds:.1f} s"
+            f"{learnt}{self.model / 1e9:.0f} GFLOP/s, {share:.0%} of this machine's matmul peak "
+            f"({self.peak / 1e9:.0f}){muon}; bound by what is no large product: attention, norms, "
+            f"activations; checkpoints took {self.stall_seconds:.1f} s"
         )
 
 
@@ -57,6 +63,7 @@ def fit(
 ) -> tuple[Counters, Speed | None]:
     """Trains `model` in place for `count` steps, from the last checkpoint where there is one.
 
+    An adapter is attached before and, after, kept in the payload and folded into the weights.
     The speed is None when no step was left to make.
 
     Raises:
@@ -64,14 +71,9 @@ def fit(
         NoSpace: the disk takes no more; the last checkpoint stands.
         OntogenyError: the gradient stayed no finite number.
     """
-    settings = OptimizerSettings(
-        peak_lr=config.peak_lr,
-        embedding_lr=config.embedding_lr,
-        weight_decay=config.weight_decay,
-        clip=config.clip,
-    )
+    learnt = begin_adapter(work, model, config)
     schedule = WSD(count, round(count * config.warmup), config.decay)
-    optimizer = Optimizer(model, settings, schedule)
+    optimizer = Optimizer(model, _settings(config), schedule)
     torch.manual_seed(work.named_seed("global"))
     training = Training(model, optimizer, steps, Counters())
     checkpoints = Checkpoints(work.checkpoints)
@@ -85,18 +87,31 @@ def fit(
             saved=work.keep_clock,
         )
         peak = matmul_peak(model.device)
-        progress = _Progress(work, count)
+        progress = _Progress(work, model.shape, config, count)
         train(model, objective, steps, optimizer, [progress, saver], training.counters)
+    finish_adapter(work, model)
     if not progress.seconds:
         return training.counters, None
-    products = progress.tokens * model.shape.train_flops_per_token()
     speed = Speed(
-        model=products / progress.seconds,
+        model=progress.flops / progress.seconds,
         optimizer=progress.steps * optimizer.flops() / progress.seconds,
         peak=max(peak, matmul_peak(model.device)),
         stall_seconds=saver.spent,
+        learnt=learnt,
     )
     return training.counters, speed
+
+
+def _settings(config: Optimization) -> OptimizerSettings:
+    """An adapter learns by AdamW under the one rate; there is no embedding that learns."""
+    adapted = config.adapter is not None
+    return OptimizerSettings(
+        peak_lr=config.peak_lr,
+        embedding_lr=1.0 if adapted else config.embedding_lr,
+        weight_decay=config.weight_decay,
+        clip=config.clip,
+        matrices="adamw" if adapted else config.optimizer,
+    )
 
 
 def _resume(work: Work, checkpoints: Checkpoints, training: Training) -> None:
@@ -111,18 +126,19 @@ def _resume(work: Work, checkpoints: Checkpoints, training: Training) -> None:
 class _Progress:
     """A hook: tells the loss, the learning rate and the time left; logs skipped steps."""
 
-    def __init__(self, work: Work, total_steps: int) -> None:
-        self.work = work
+    def __init__(self, work: Work, shape: Shape, config: Optimization, total_steps: int) -> None:
+        self.work, self.shape, self.config = work, shape, config
         self.total_steps = total_steps
         self.loss: float | None = None
         self.steps = 0
-        self.tokens = 0
+        self.flops = 0.0
         self.seconds = 0.0
 
     def __call__(self, report: Report) -> None:
         """Tells one step."""
         self.steps += 1
-        self.tokens += report.tokens
+        rate = train_flops_per_token(self.shape, self.config.adapter, report.width)
+        self.flops += report.tokens * rate
         self.seconds += report.seconds
         if report.skipped:
             self.work.log(

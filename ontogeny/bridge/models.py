@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
@@ -19,6 +21,8 @@ from ontogeny.text.tokenizer import Tokenizer
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
+ADAPTER = "adapter"
+"""Folder of the adapter that a stage has learnt; the model beside it has it merged."""
 
 
 def save_model(directory: Path, model: Transformer, source: Artifact, *, chats: bool) -> None:
@@ -33,22 +37,38 @@ def save_model(directory: Path, model: Transformer, source: Artifact, *, chats: 
         CorruptArtifact: when the tokenizer's files are damaged.
     """
     for name in source.record.files:
-        if name not in (WEIGHTS, CONFIG):
+        if name not in (WEIGHTS, CONFIG) and not name.startswith(f"{ADAPTER}/"):
             shutil.copyfile(source.file(name), directory / name)
-    vocabulary = Tokenizer.load(directory)
-    ends = [vocabulary.end_of_turn, vocabulary.end_of_text]
-    specials = {
-        "bos_token_id": vocabulary.end_of_text,
-        "eos_token_id": ends if chats else vocabulary.end_of_text,
-        "pad_token_id": vocabulary.pad,
-    }
-    write_json(directory / CONFIG, config_json(model.shape, specials))
+    like = read_json(source.file(CONFIG)) if CONFIG in source.record.files else None
+    specials = _specials(Tokenizer.load(directory), like or {}, chats=chats)
+    write_json(directory / CONFIG, config_json(model.shape, specials, like))
     save_weights(model, directory / WEIGHTS)
 
 
+def _specials(
+    vocabulary: Tokenizer, like: Mapping[str, Any], *, chats: bool
+) -> dict[str, int | list[int] | None]:
+    """What config.json says of special tokens; a model keeps what it came with."""
+    known = like.get("eos_token_id", vocabulary.end_of_text)
+    ends = _ids(known)
+    if chats and vocabulary.end_of_turn not in ends:
+        known = list(dict.fromkeys([*vocabulary.stops(chats=True), *ends]))
+    return {
+        "bos_token_id": like.get("bos_token_id", vocabulary.begin),
+        "eos_token_id": known,
+        "pad_token_id": like.get("pad_token_id", vocabulary.pad),
+    }
+
+
 def chats(model: Artifact) -> bool:
-    """Whether a model has learnt to answer in turns (see `save_model`)."""
-    return isinstance(read_json(model.file(CONFIG)).get("eos_token_id"), list)
+    """Whether a model has learnt to answer in turns: the end of a turn ends a generation."""
+    ends = _ids(read_json(model.file(CONFIG)).get("eos_token_id"))
+    vocabulary = Tokenizer.load(model.path)
+    return bool(vocabulary.chat_template) and vocabulary.end_of_turn in ends
+
+
+def _ids(value: int | list[int] | None) -> list[int]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def load_model(artifact: Artifact) -> tuple[Transformer, Tokenizer]:

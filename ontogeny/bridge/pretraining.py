@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
+from ontogeny.bridge.adapters import train_flops_per_token
 from ontogeny.bridge.device import device
 from ontogeny.bridge.feed import PackedSteps, Packing
 from ontogeny.bridge.fit import fit
@@ -131,7 +132,7 @@ def _learn(
         ),
         notes=(speed.note(),) if speed is not None else (),
         tokens=seen,
-        flops=seen * shape.train_flops_per_token(width),
+        flops=seen * train_flops_per_token(shape, config.adapter, width),
     )
 
 

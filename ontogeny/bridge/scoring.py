@@ -40,7 +40,7 @@ def score_shard(
         work.progress(done, total, "windows")
 
     nats_D, tokens_D = score_documents(
-        model, shard, tokenizer.end_of_text, window, most_tokens, progress
+        model, shard, tokenizer.end_of_text, window, most_tokens, progress, tokenizer.begin
     )
     context = window or model.shape.context
     return nats_D, tokens_D, windows * context * model.shape.forward_flops_per_token(context)
@@ -53,6 +53,7 @@ def score_documents(
     window: int = 0,
     most_tokens: int = 0,
     progress: Callable[[int, int], None] = lambda *_: None,
+    begin: int | None = None,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """nats_D, the negative log-likelihood of each document, and tokens_D that were counted.
 
@@ -62,15 +63,17 @@ def score_documents(
     Args:
         model: in evaluation mode.
         shard: the documents.
-        end_of_text: stands before each document and is its last target.
+        end_of_text: the last target of each document.
         window: tokens seen at once, at most the model's context; 0 is the context.
         most_tokens: count only so many tokens of each document, from its beginning; 0 is all,
             its end included.
         progress: called with (windows done, windows in all).
+        begin: stands before each document; `end_of_text` unless told.
     """
     context = window or model.shape.context
     assert context <= model.shape.context, (context, model.shape.context)
-    sequences = [_sequence(shard.document(d), end_of_text, most_tokens) for d in range(len(shard))]
+    ends = end_of_text if begin is None else begin, end_of_text
+    sequences = [_sequence(shard.document(d), ends, most_tokens) for d in range(len(shard))]
     windows = [
         (index, first)
         for index, sequence in enumerate(sequences)
@@ -131,9 +134,11 @@ def score_conversations(
     return nats_D, tokens_D, sum(len(each) for each in ids)
 
 
-def _sequence(ids: npt.NDArray[Any], end_of_text: int, most_tokens: int) -> npt.NDArray[np.int64]:
+def _sequence(
+    ids: npt.NDArray[Any], ends: tuple[int, int], most_tokens: int
+) -> npt.NDArray[np.int64]:
     """The ids to read and to predict: the last one is predicted only."""
-    whole = np.concatenate([[end_of_text], ids, [end_of_text]]).astype(np.int64)
+    whole = np.concatenate([ends[:1], ids, ends[1:]]).astype(np.int64)
     return whole[: most_tokens + 1] if most_tokens else whole
 
 

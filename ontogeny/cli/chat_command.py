@@ -7,7 +7,7 @@ import contextlib
 import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from ontogeny.base.seeds import named_seed
 from ontogeny.base.store import Store
 from ontogeny.rollout.policy import Completion, Policy, Request
 from ontogeny.text.message import Message
-from ontogeny.text.template import extend
+from ontogeny.text.template import check_prefix_stable, extend, render
 from ontogeny.text.tokenizer import Tokenizer
 
 
@@ -47,7 +47,7 @@ def chat(reference: str, root: Path, *, prompt: str | None, manner: Manner) -> N
     if prompt is None and sys.stdin.isatty() and not manner.as_json:
         what = "answers" if answers else "continues"
         print(f"{artifact.name} {what} what you write (context {context} tokens); end with Ctrl-D")
-    talk = Talk(tokenizer, context) if answers else Continue(tokenizer, context)
+    talk = _talk(tokenizer, context) if answers else Continue(tokenizer, context)
     texts = [prompt] if prompt is not None else _lines(manner.as_json)
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends a chat like Ctrl-D
         for number, text in enumerate(texts):
@@ -59,12 +59,12 @@ def chat(reference: str, root: Path, *, prompt: str | None, manner: Manner) -> N
                 stop=talk.stop,
                 seed=named_seed(manner.seed, "chat", number),
             )
-            completion = _answer(policy, tokenizer, request, stream=not manner.as_json)
+            completion = _answer(policy, talk, request, stream=not manner.as_json)
             talk.said(completion.ids)
             if manner.as_json:
                 ids = completion.ids[:-1] if completion.finish == "stop" else completion.ids
-                answer = tokenizer.decode(ids)
-                print(json.dumps({"prompt": text, "answer": answer, "finish": completion.finish}))
+                answer = {"prompt": text, "answer": talk.spelled(ids), "finish": completion.finish}
+                print(json.dumps(answer))
 
 
 class Continue:
@@ -72,7 +72,7 @@ class Continue:
 
     def __init__(self, tokenizer: Tokenizer, context: int) -> None:
         self.tokenizer, self.context = tokenizer, context
-        self.stop: tuple[int, ...] = (tokenizer.end_of_text,)
+        self.stop: tuple[int, ...] = tokenizer.stops(chats=False)
 
     def heard(self, text: str) -> tuple[int, ...]:
         """The ids to continue.
@@ -80,10 +80,14 @@ class Continue:
         Raises:
             InputError: when the text does not fit the context.
         """
-        return self._fitting((self.tokenizer.end_of_text, *map(int, self.tokenizer.encode(text))))
+        return self._fitting((self.tokenizer.begin, *self.tokenizer.encode(text)))
 
     def said(self, ids: tuple[int, ...]) -> None:
         """Nothing is remembered."""
+
+    def spelled(self, ids: Sequence[int]) -> str:
+        """The text of an answer, from its beginning."""
+        return self.tokenizer.continuation(ids)
 
     def _fitting(self, ids: tuple[int, ...]) -> tuple[int, ...]:
         if len(ids) >= self.context:
@@ -101,7 +105,7 @@ class Talk(Continue):
 
     def __init__(self, tokenizer: Tokenizer, context: int) -> None:
         super().__init__(tokenizer, context)
-        self.stop = (tokenizer.end_of_turn, tokenizer.end_of_text)
+        self.stop = tokenizer.stops(chats=True)
         self.ids: list[int] = []
 
     def heard(self, text: str) -> tuple[int, ...]:
@@ -118,6 +122,51 @@ class Talk(Continue):
         """The answer belongs to the conversation."""
         self.ids += ids
 
+    def spelled(self, ids: Sequence[int]) -> str:
+        """The text of an answer, from its beginning."""
+        return self.tokenizer.decode(ids)
+
+
+class Retold(Talk):
+    """The whole conversation told anew each time.
+
+    For templates of open weights that tell earlier turns differently once later ones follow
+    (Qwen 3 leaves out what was thought).
+    """
+
+    def __init__(self, tokenizer: Tokenizer, context: int) -> None:
+        super().__init__(tokenizer, context)
+        self.turns: list[Message] = []
+
+    def heard(self, text: str) -> tuple[int, ...]:
+        """The conversation with a new turn, ready for the answer."""
+        self.turns.append(Message("user", text))
+        ids = self._told()
+        if len(self.turns) > 1 and len(ids) > self.context * 3 // 4:
+            print("(the conversation has filled the context and begins anew)", file=sys.stderr)
+            self.turns = self.turns[-1:]
+            ids = self._told()
+        return self._fitting(ids)
+
+    def said(self, ids: tuple[int, ...]) -> None:
+        """The answer belongs to the conversation; one that says nothing is taken back."""
+        text = self.spelled([each for each in ids if each not in self.stop])
+        if text:
+            self.turns.append(Message("assistant", text))
+        else:
+            self.turns.pop()
+
+    def _told(self) -> tuple[int, ...]:
+        return render(self.turns, self.tokenizer, generation_prompt=True).ids
+
+
+def _talk(tokenizer: Tokenizer, context: int) -> Talk:
+    try:
+        check_prefix_stable(tokenizer)
+    except InputError:
+        return Retold(tokenizer, context)
+    return Talk(tokenizer, context)
+
 
 def _lines(as_json: bool) -> Iterator[str]:
     if isinstance(sys.stdin, io.TextIOWrapper):
@@ -132,22 +181,25 @@ def _lines(as_json: bool) -> Iterator[str]:
             yield line.rstrip("\n")
 
 
-def _answer(policy: Policy, tokenizer: Tokenizer, request: Request, *, stream: bool) -> Completion:
+def _answer(policy: Policy, talk: Continue, request: Request, *, stream: bool) -> Completion:
     """Samples; streamed text is printed as soon as its bytes are whole characters."""
     pending: list[int] = []
+    spelled = talk.spelled
 
     def show(token: int, _log_prob: float) -> None:
+        nonlocal spelled
         if token in request.stop:
             return
         pending.append(token)
-        text = tokenizer.decode(pending)
+        text = spelled(pending)
         if not text.endswith("\N{REPLACEMENT CHARACTER}"):
             print(_visible(text), end="", flush=True)
             pending.clear()
+            spelled = talk.tokenizer.continuation  # what follows goes on from what was shown
 
     completion = asyncio.run(policy.sample(request, show if stream else None))
     if stream:
-        print(_visible(tokenizer.decode(pending)))
+        print(_visible(spelled(pending)))
     return completion
 
 

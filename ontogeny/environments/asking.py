@@ -26,10 +26,11 @@ TEXT_PROMPT = "Question: {prompt}\nAnswer:"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A task as token ids to continue, and the ids that end an answer."""
+    """A task as token ids to continue in a form, and the ids that end an answer."""
 
     environment: Environment
     task: Task
+    form: Form
     prompt: tuple[int, ...]
     stop: tuple[int, ...]
 
@@ -59,12 +60,12 @@ def question(environment: Environment, task: Task, tokenizer: Tokenizer, form: F
     """
     if form == "chat":
         rendered = render([Message("user", task.prompt)], tokenizer, generation_prompt=True)
-        stop = (tokenizer.end_of_turn, tokenizer.end_of_text)
-        return Question(environment, task, rendered.ids, stop)
+        return Question(environment, task, form, rendered.ids, tokenizer.stops(chats=True))
     text = tokenizer.encode(TEXT_PROMPT.format(prompt=task.prompt))
-    line_ends = tuple(int(each) for each in tokenizer.encode("\n"))
-    ids = (tokenizer.end_of_text, *(int(each) for each in text))
-    return Question(environment, task, ids, (tokenizer.end_of_text, *line_ends))
+    # Some tokenizers put a space before a text, which ends no line.
+    line_ends = [each for each in tokenizer.encode("\n") if tokenizer.token_bytes(each) == b"\n"]
+    stop = (*tokenizer.stops(chats=False), *line_ends)
+    return Question(environment, task, form, (tokenizer.begin, *text), stop)
 
 
 def ask(asked: Question, request: Request) -> Flow[Trajectory]:
@@ -107,7 +108,7 @@ def judge(asked: Question, trajectory: Trajectory, tokenizer: Tokenizer) -> Answ
     ids = completion.ids
     ended = completion.finish == "stop"
     text = tokenizer.decode(ids[:-1] if ended else ids)
-    answer = text.split("\n")[0].strip() if asked.prompt[0] == tokenizer.end_of_text else text
+    answer = text.split("\n")[0].strip() if asked.form == "text" else text
     environment, task = asked.environment, asked.task
     return Answered(
         asked,

@@ -126,7 +126,7 @@ class Compare:
             found[domain] = {}
             for index in places.round().astype(int).tolist():
                 beginning = shard.document(index)[: min(self.tokens, context) - 1]
-                ids = [tokenizer.end_of_text, *beginning.tolist()]
+                ids = [tokenizer.begin, *beginning.tolist()]
                 found[domain][f"{domain}/{index}"] = (ids, [1.0] * len(ids))
         return found
 

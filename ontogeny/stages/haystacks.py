@@ -80,8 +80,9 @@ def _shard(hay: Hay, encoder: Tokenizer, source: random.Random) -> Shard:
     for _ in range(hay.documents):
         prompt, answer = haystack(source, hay.sentences)
         asked, said = TEXT_PROMPT.format(prompt=prompt), f" {answer}\n"
-        question, reply = (list(map(int, encoder.encode(text))) for text in (asked, said))
-        ids = [encoder.end_of_text, *question, *reply]
+        whole, read = encoder.encode(asked + said), len(encoder.encode(asked))
+        question, reply = whole[:read], whole[read:]
+        ids = [encoder.begin, *whole]
         weight = min(MOST_WEIGHT, max(1, round(len(ids) / len(reply))))
         documents.append(np.array(ids, np.uint32))
         weights.append(np.array([0] * (1 + len(question)) + [weight] * len(reply), np.uint8))

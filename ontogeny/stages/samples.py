@@ -46,14 +46,13 @@ class Samples:
         """Writes samples.json: prompt and continuation of each."""
         policy, tokenizer = bridge.load_policy(model, slots=len(self.prompts))
         chats = bridge.chats(model)
-        stop = (tokenizer.end_of_turn, tokenizer.end_of_text) if chats else (tokenizer.end_of_text,)
         requests = [
             Request(
                 prompt=_ids(prompt, tokenizer, chats),
                 max_tokens=self.max_tokens,
                 temperature=self.temperature,
                 top_p=self.top_p,
-                stop=stop,
+                stop=tokenizer.stops(chats),
                 seed=work.named_seed("sample", number),
             )
             for number, prompt in enumerate(self.prompts)
@@ -62,7 +61,7 @@ class Samples:
         rows = [
             {
                 "prompt": prompt,
-                "continuation": tokenizer.decode(
+                "continuation": tokenizer.continuation(
                     completion.ids[:-1] if completion.finish == "stop" else completion.ids
                 ),
             }
@@ -79,4 +78,4 @@ class Samples:
 def _ids(prompt: str, tokenizer: Tokenizer, chats: bool) -> tuple[int, ...]:
     if chats:
         return render([Message("user", prompt)], tokenizer, generation_prompt=True).ids
-    return (tokenizer.end_of_text, *map(int, tokenizer.encode(prompt)))
+    return (tokenizer.begin, *map(int, tokenizer.encode(prompt)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ontogeny.text.vocabulary import END_OF_TEXT, PAD, Vocabulary
+from ontogeny.text.vocabulary import END_OF_TEXT, NAMED_SPECIALS, PAD, Vocabulary
 
 TOKENIZER = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
@@ -40,6 +40,8 @@ DEFAULT_CHAT_TEMPLATE = """\
 {%- endif -%}
 """
 
+_OTHERS = [name for name in NAMED_SPECIALS if name not in (END_OF_TEXT, PAD)]
+
 
 def config_json(vocabulary: Vocabulary) -> str:
     """The text of tokenizer_config.json, for `AutoTokenizer`.
@@ -58,3 +60,16 @@ def config_json(vocabulary: Vocabulary) -> str:
         "model_max_length": 2**63 - 1,  # the context is the model's, not the tokenizer's
     }
     return json.dumps(config, indent=2) + "\n"
+
+
+def is_ours(config: bytes) -> bool:
+    """Whether a tokenizer with this tokenizer_config.json is to be read as one of ours.
+
+    A missing or unreadable one says nothing of strangers, so the strict reader looks at it.
+    """
+    try:
+        parsed = json.loads(config)
+    except (ValueError, RecursionError):
+        return True
+    others = parsed.get("additional_special_tokens") if isinstance(parsed, dict) else None
+    return isinstance(others, list) and others[: len(_OTHERS)] == _OTHERS

@@ -10,32 +10,21 @@ special tokens apart from the template's own, and are removed again before encod
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from weakref import WeakSet
 
-from jinja2 import TemplateError
+import numpy as np
+import numpy.typing as npt
 
 from ontogeny.base.errors import InputError
 from ontogeny.text.artifact_files import CHAT_TEMPLATE
-from ontogeny.text.message import Conversation, Message, ToolCall, message_to_row
-from ontogeny.text.template_language import (
-    BREAK,
-    ESCAPE,
-    GENERATION_CLOSE,
-    GENERATION_OPEN,
-    MARKS,
-    compile_template,
-)
+from ontogeny.text.marks import Segment
+from ontogeny.text.message import Conversation, Message, ToolCall
+from ontogeny.text.own_template import OwnTemplate
 from ontogeny.text.tokenizer import Tokenizer
-from ontogeny.text.vocabulary import END_OF_TEXT, PAD, special_tokens
 
-_MARK = re.compile(f"[{MARKS}]")
-_ESCAPED = re.compile(f"{ESCAPE}([\ufdd4-\ufdd7])")
-_CUT = re.compile(rf"(<\|[^<>|]+\|>|[{GENERATION_OPEN}{GENERATION_CLOSE}])")
-_SHIFT = 4  # from a mark to the noncharacter that stands for it after ESCAPE
+Ids = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +41,6 @@ class Rendered:
     weights: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Segment:
-    """A stretch of text, or one special token, with its loss weight."""
-
-    text: str
-    special: bool
-    weight: float
-
-
 def render(
     conversation: Conversation | Sequence[Message],
     tokenizer: Tokenizer,
@@ -75,7 +55,8 @@ def render(
     Raises:
         InputError: the tokenizer's template is refused, or refuses the conversation.
     """
-    return _encoded(_segments(_messages(conversation), tokenizer, generation_prompt), tokenizer)
+    messages = conversation.messages if isinstance(conversation, Conversation) else conversation
+    return _encoded(tokenizer.template.segments(messages, generation_prompt), tokenizer)
 
 
 def extend(
@@ -100,22 +81,33 @@ def extend(
         return list(render(messages, tokenizer, generation_prompt=generation_prompt).ids)
     before = render(_HISTORY, tokenizer).ids
     after = render([*_HISTORY, *messages], tokenizer, generation_prompt=generation_prompt).ids
-    closing = _closing(tokenizer)
-    standing = next(
-        n for n in range(len(closing), -1, -1) if tuple(ids[len(ids) - n :]) == closing[:n]
-    )
-    return [*ids, *closing[standing:], *after[len(before) :]]
+    return [*ids, *_missing(ids, tokenizer), *after[len(before) :]]
+
+
+def _missing(ids: Sequence[int], tokenizer: Tokenizer) -> Ids:
+    """What closes the turn that `ids` end in, as far as they do not say it themselves."""
+    closing = _encoded(tokenizer.template.closing(_HISTORY), tokenizer, inside=True).ids
+    end = tokenizer.end_of_turn
+    if ids[-1] == end and end in closing:
+        return closing[closing.index(end) + 1 :]
+    lengths = range(len(closing), -1, -1)
+    return closing[next(n for n in lengths if tuple(ids[len(ids) - n :]) == closing[:n]) :]
 
 
 def check_prefix_stable(tokenizer: Tokenizer) -> None:
     """Refuses a template under which a later turn changes how earlier turns are rendered.
 
+    Conversations that the template refuses (with tools, say) are not looked at.
+
     Raises:
         InputError: naming the template.
     """
-    _check_prefix_stable(tokenizer.chat_template, tokenizer.vocabulary.special_count)
+    if tokenizer not in _STABLE:
+        _check_prefix_stable(tokenizer)
+        _STABLE.add(tokenizer)
 
 
+_STABLE: WeakSet[Tokenizer] = WeakSet()
 _CALL = ToolCall("f", '{"x": 1}', "c0")
 _HISTORY = (Message("user", "a"), Message("assistant", "b"))
 _PROBES = (
@@ -131,29 +123,25 @@ _PROBES = (
 )
 
 
-@lru_cache(maxsize=16)
-def _check_prefix_stable(source: str, special_count: int) -> None:
-    def tokens(messages: Sequence[Message], prompt: bool = False) -> list[tuple[str, bool]]:
-        segments = _split(_rendered_text(source, messages, prompt), special_count)
-        return [(segment.text, segment.special) for segment in segments]
-
-    for probe in _PROBES:
-        for length in range(1, len(probe)):
-            before, after = tokens(probe[:length]), tokens(probe[: length + 1])
-            parts = [before]
-            if probe[length].role == "assistant":
-                parts.append(tokens(probe[:length], prompt=True))
-            if any(part != after[: len(part)] for part in parts):
+def _check_prefix_stable(tokenizer: Tokenizer) -> None:
+    # A template of open weights may tell the instructions in the user's turn: the two are one step.
+    own = isinstance(tokenizer.template, OwnTemplate)
+    for number, probe in enumerate(_PROBES):
+        first = 1 if own or probe[0].role != "system" else 2
+        try:
+            steps = list(_steps(probe, first, tokenizer))
+        except InputError:
+            if own or number == 0:
+                raise
+            continue
+        for before, prompted, after, plain, added in steps:
+            if any(part != after[: len(part)] for part in (before, prompted)):
                 raise InputError(
                     "this chat template renders earlier turns differently once a later one "
                     "follows: it cannot be used for several turns",
                     file=CHAT_TEMPLATE,
                 )
-            plain = _HISTORY[: 1 if probe[length].role == "assistant" else 2]
-            if probe[length].role == "tool":
-                plain = (*_HISTORY[:1], Message("assistant", "z", (_CALL,)))
-            added = tokens((*plain, probe[length]))[len(tokens(plain)) :]
-            if after[len(before) :] != added:
+            if after[len(before) :] != added[len(plain) :]:
                 raise InputError(
                     "this chat template renders a turn by what stood before it: it cannot be "
                     "used for several turns",
@@ -161,106 +149,76 @@ def _check_prefix_stable(source: str, special_count: int) -> None:
                 )
 
 
-def _closing(tokenizer: Tokenizer) -> tuple[int, ...]:
-    """What stands after an assistant's last word: the end of its turn and the template's own."""
-    segments = _segments(_HISTORY, tokenizer, False)
-    opened = len(_segments(_HISTORY[:-1], tokenizer, True))
-    return _encoded(segments[opened + 1 :], tokenizer).ids  # the one between says "b"
+def _steps(
+    probe: Sequence[Message], first: int, tokenizer: Tokenizer
+) -> Iterator[tuple[Ids, Ids, Ids, Ids, Ids]]:
+    """Ids before and after each turn of `probe`, and before and after it in a plain conversation.
 
-
-def _messages(conversation: Conversation | Sequence[Message]) -> Sequence[Message]:
-    return conversation.messages if isinstance(conversation, Conversation) else conversation
-
-
-def _segments(messages: Sequence[Message], tokenizer: Tokenizer, prompt: bool) -> list[_Segment]:
-    text = _rendered_text(tokenizer.chat_template, messages, prompt)
-    return _split(text, tokenizer.vocabulary.special_count)
-
-
-_compiled = lru_cache(maxsize=16)(compile_template)
-
-
-def _rendered_text(source: str, messages: Sequence[Message], generation_prompt: bool) -> str:
-    rows = [_guarded(message) for message in messages]
-    try:
-        return _compiled(source, file=CHAT_TEMPLATE).render(
-            messages=rows,
-            add_generation_prompt=generation_prompt,
-            eos_token=END_OF_TEXT,
-            pad_token=PAD,
-        )
-    except (TemplateError, TypeError) as error:  # TypeError: 'length' of a number, 'a' < 1
-        reason = f"the chat template cannot render the conversation: {error}"
-        raise InputError(reason, file=CHAT_TEMPLATE) from None
-
-
-def _guarded(message: Message) -> dict[str, Any]:
-    """The message as the template sees it, every text in it guarded."""
-    row = {"tool_calls": [], "tool_call_id": "", **message_to_row(message)}
-    row["content"] = guard(message.content)
-    for call in row["tool_calls"]:
-        call["function"] = {key: guard(value) for key, value in call["function"].items()}
-        call["id"] = guard(call["id"])
-    row["tool_call_id"] = guard(message.tool_call_id)
-    return row
-
-
-def guard(text: str) -> str:
-    """`text` with marks, so that no part of it, alone or with its neighbours, reads as special.
-
-    A mark stands inside each `<|` and at both ends, within the surrounding whitespace, so that
-    `trim` in a template still works. Marks that were in the text before are escaped.
+    Second stands the beginning that an assistant's turn is sampled from.
     """
-    if _MARK.search(text):
-        text = _MARK.sub(lambda mark: ESCAPE + chr(ord(mark[0]) + _SHIFT), text)
-    core = text.strip()
-    if not core:
-        return text
-    start = text.index(core)
-    marked = core.replace("<|", f"<{BREAK}|")
-    return f"{text[:start]}{BREAK}{marked}{BREAK}{text[start + len(core) :]}"
+    for length in range(first, len(probe)):
+        turn = probe[length]
+        answers = turn.role == "assistant"
+        plain = _HISTORY[: 1 if answers else 2]
+        if turn.role == "tool":
+            plain = (*_HISTORY[:1], Message("assistant", "z", (_CALL,)))
+        yield (
+            render(probe[:length], tokenizer).ids,
+            render(probe[:length], tokenizer, generation_prompt=answers).ids,
+            render(probe[: length + 1], tokenizer).ids,
+            render(plain, tokenizer).ids,
+            render((*plain, turn), tokenizer).ids,
+        )
 
 
-def unguard(text: str) -> str:
-    """The inverse of `guard`, also on a part of its result."""
-    return _ESCAPED.sub(lambda mark: chr(ord(mark[1]) - _SHIFT), text.replace(BREAK, ""))
-
-
-def _split(text: str, special_count: int) -> list[_Segment]:
-    """Rendered text cut at special tokens and at the ends of what the assistant says."""
-    known = _known_specials(special_count)
-    segments: list[_Segment] = []
-    weight, joins = 0.0, False  # text joins the text before it unless something stood between
-    for part in _CUT.split(text):
-        if part in (GENERATION_OPEN, GENERATION_CLOSE):
-            weight, joins = float(part == GENERATION_OPEN), False
-        elif part in known:
-            segments.append(_Segment(part, True, weight))
-            joins = False
-        elif part:
-            plain = unguard(part)
-            if joins:
-                plain = segments.pop().text + plain
-            if plain:
-                segments.append(_Segment(plain, False, weight))
-                joins = True
-    return segments
-
-
-@lru_cache(maxsize=16)
-def _known_specials(count: int) -> frozenset[str]:
-    return frozenset(special_tokens(count))
-
-
-def _encoded(segments: Sequence[_Segment], tokenizer: Tokenizer) -> Rendered:
-    texts = iter(tokenizer.encode_batch(s.text for s in segments if not s.special))
+def _encoded(
+    segments: Sequence[Segment], tokenizer: Tokenizer, *, inside: bool = False
+) -> Rendered:
+    """Ids and weights; `inside` something else stands before the first segment."""
+    texts = [segment.text for segment in segments if not segment.special]
+    alone = bool(segments) and not segments[0].special and not inside
+    encoded = iter(
+        [
+            *tokenizer.encode_batch(texts[: int(alone)]),
+            *tokenizer.encode_batch(texts[int(alone) :], behind_special=True),
+        ]
+    )
     ids: list[int] = []
     weights: list[float] = []
     for segment in segments:
         if segment.special:
             new = [tokenizer.vocabulary.specials[segment.text]]
         else:
-            new = next(texts).tolist()
+            new = next(encoded).tolist()
+        weight = segment.weight
+        behind = bool(ids) or inside
         ids += new
-        weights += [segment.weight] * len(new)
+        if weight is None:
+            weights += _partly(segment, new, tokenizer, behind)
+        else:
+            weights += [weight] * len(new)
     return Rendered(tuple(ids), tuple(weights))
+
+
+def _partly(
+    segment: Segment, ids: Sequence[int], tokenizer: Tokenizer, behind: bool
+) -> list[float]:
+    """Weights of a text learnt in part: of whatever a prompt that ends there would not hold."""
+
+    def known(end: int) -> int:
+        if end == len(segment.text):
+            return len(ids)
+        (prompt,) = tokenizer.encode_batch([segment.text[:end]], behind_special=behind)
+        return _common(prompt, ids)
+
+    weights = [0.0] * len(ids)
+    for start, end in segment.learnt:
+        first, stop = known(start), known(end)
+        weights[first:stop] = [1.0] * (stop - first)
+    return weights
+
+
+def _common(one: npt.NDArray[np.uint32], other: Sequence[int]) -> int:
+    """How many ids both begin with."""
+    pairs = enumerate(zip(one.tolist(), other, strict=False))
+    return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))

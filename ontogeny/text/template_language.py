@@ -1,4 +1,4 @@
-"""The part of Jinja that a chat template may use. Knows nothing of tokens or conversations.
+"""The part of Jinja that a chat template of ours may use. Knows nothing of tokens or conversations.
 
 A template comes with a model, so it is a stranger's program. Jinja's sandbox keeps it from Python's
 insides but not from running for ever, so here only a language is admitted in which it cannot: one
@@ -10,7 +10,7 @@ once for each of its tool calls, which a `Message` holds few of.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from os import PathLike
 from typing import Any, NoReturn
 
@@ -20,12 +20,10 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ontogeny.base.errors import InputError
+from ontogeny.text.marks import GENERATION_CLOSE, GENERATION_OPEN, MARKS
 
 LARGEST_TEMPLATE_CHARACTERS = 65_536
-_DEEPEST = 40  # nodes above a node; the compiler recurses
-# Unicode noncharacters mark what the renderer must find again in the rendered text.
-GENERATION_OPEN, GENERATION_CLOSE, BREAK, ESCAPE = "\ufdd0", "\ufdd1", "\ufdd2", "\ufdd3"
-MARKS = GENERATION_OPEN + GENERATION_CLOSE + BREAK + ESCAPE
+DEEPEST = 40  # nodes above a node; the compiler recurses
 
 _GLOBALS = {"messages", "add_generation_prompt", "eos_token", "pad_token", "loop"}
 _FILTERS = {"tojson", "trim", "length", "string", "upper", "lower", "default", "first", "last"}
@@ -56,7 +54,7 @@ _NODES: tuple[type[nodes.Node], ...] = (
 )
 
 
-class _Generation(Extension):
+class Generation(Extension):
     """`{% generation %}...{% endgeneration %}`: what the assistant says, as transformers has it."""
 
     tags = {"generation"}  # noqa: RUF012  # jinja2 declares it so
@@ -75,10 +73,10 @@ class _Generation(Extension):
 def _environment() -> ImmutableSandboxedEnvironment:
     # trim_blocks and lstrip_blocks as transformers sets them: the same template, the same text.
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, extensions=[_Generation]
+        trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, extensions=[Generation]
     )
     environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["raise_exception"] = raise_exception
     return environment
 
 
@@ -87,7 +85,12 @@ def _to_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _raise_exception(message: str) -> NoReturn:
+def raise_exception(message: str) -> NoReturn:
+    """What a template calls to refuse a conversation.
+
+    Raises:
+        TemplateError: always.
+    """
     raise TemplateError(message)
 
 
@@ -96,6 +99,26 @@ _ENVIRONMENT = _environment()
 
 def compile_template(source: str, *, file: str | PathLike[str]) -> Template:
     """The template, ready to render, when it stays within the language above.
+
+    Raises:
+        InputError: naming `file` and the line of what is not admitted.
+    """
+
+    def checked() -> Template:
+        tree = _ENVIRONMENT.parse(source)
+        _check(tree)
+        if not any(text.data == GENERATION_OPEN for text in tree.find_all(nodes.TemplateData)):
+            reason = "it has no {% generation %} block, so nothing says what to train on"
+            raise TemplateSyntaxError(reason, 1)
+        return _ENVIRONMENT.from_string(tree)
+
+    return compiled(source, checked, file=file)
+
+
+def compiled(
+    source: str, compiler: Callable[[], Template], *, file: str | PathLike[str]
+) -> Template:
+    """What `compiler` makes of `source`, whose size and characters are looked at first.
 
     Raises:
         InputError: naming `file` and the line of what is not admitted.
@@ -109,12 +132,7 @@ def compile_template(source: str, *, file: str | PathLike[str]) -> Template:
     if any(mark in source for mark in MARKS):
         raise InputError("the chat template contains a Unicode noncharacter", file=file)
     try:
-        tree = _ENVIRONMENT.parse(source)
-        _check(tree)
-        if not any(text.data == GENERATION_OPEN for text in tree.find_all(nodes.TemplateData)):
-            reason = "it has no {% generation %} block, so nothing says what to train on"
-            raise TemplateSyntaxError(reason, 1)
-        return _ENVIRONMENT.from_string(tree)
+        return compiler()
     except TemplateSyntaxError as error:
         reason = f"the chat template is refused: {error.message}"
         raise InputError(reason, file=file, line=error.lineno) from None
@@ -125,11 +143,11 @@ def compile_template(source: str, *, file: str | PathLike[str]) -> Template:
 
 
 def _check(tree: nodes.Template) -> None:
-    for node, above in _walk(tree):
-        if len(above) > _DEEPEST:
-            _refuse("it is nested too deeply", node)
+    for node, above in walk(tree):
+        if len(above) > DEEPEST:
+            refuse("it is nested too deeply", node)
         if not isinstance(node, _NODES):
-            _refuse(f"{type(node).__name__} is not part of our template language", node)
+            refuse(f"{type(node).__name__} is not part of our template language", node)
         loops = [loop for loop in above if isinstance(loop, nodes.For)]
         if isinstance(node, nodes.For):
             _check_loop(node, loops)
@@ -140,14 +158,14 @@ def _check(tree: nodes.Template) -> None:
         elif isinstance(node, nodes.Filter | nodes.Test):
             known = _FILTERS if isinstance(node, nodes.Filter) else _TESTS
             if node.name not in known:
-                _refuse(f"{node.name!r} is not part of our template language", node)
+                refuse(f"{node.name!r} is not part of our template language", node)
         elif isinstance(node, nodes.Call):
             callee = node.node
             if not isinstance(callee, nodes.Name) or callee.name != "raise_exception":
-                _refuse("a chat template may call nothing but raise_exception", node)
+                refuse("a chat template may call nothing but raise_exception", node)
 
 
-def _walk(root: nodes.Node) -> Iterator[tuple[nodes.Node, list[nodes.Node]]]:
+def walk(root: nodes.Node) -> Iterator[tuple[nodes.Node, list[nodes.Node]]]:
     """Every node with those above it, outermost first; iterative, for a tree of any depth."""
     waiting: list[tuple[nodes.Node, list[nodes.Node]]] = [(root, [])]
     while waiting:
@@ -159,7 +177,7 @@ def _walk(root: nodes.Node) -> Iterator[tuple[nodes.Node, list[nodes.Node]]]:
 def _check_loop(node: nodes.For, loops: list[nodes.For]) -> None:
     plain = isinstance(node.target, nodes.Name) and node.target.name not in _GLOBALS
     if node.recursive or not plain:
-        _refuse("a loop binds one new name and does not recurse", node)
+        refuse("a loop binds one new name and does not recurse", node)
     over = node.iter
     if not loops:
         admitted = isinstance(over, nodes.Name) and over.name == "messages"
@@ -172,7 +190,7 @@ def _check_loop(node: nodes.For, loops: list[nodes.For]) -> None:
             and over.node.name == loops[0].target.name
         )
     if not admitted:
-        _refuse("a loop runs over messages, or inside over message.tool_calls", node)
+        refuse("a loop runs over messages, or inside over message.tool_calls", node)
 
 
 def _check_name(node: nodes.Name, parent: nodes.Node, loops: list[nodes.For]) -> None:
@@ -182,11 +200,11 @@ def _check_name(node: nodes.Name, parent: nodes.Node, loops: list[nodes.For]) ->
     if isinstance(parent, nodes.Call) and node.name == "raise_exception":
         return
     if node.name not in _GLOBALS | targets:
-        _refuse(f"unknown name {node.name!r}", node)
+        refuse(f"unknown name {node.name!r}", node)
     # All messages at once, inside a loop over them, would be quadratic.
     indexed = isinstance(parent, nodes.Getitem) and isinstance(parent.arg, nodes.Const)
     if node.name == "messages" and not indexed and not isinstance(parent, nodes.For):
-        _refuse("messages may be looped over or indexed by a number", node)
+        refuse("messages may be looped over or indexed by a number", node)
 
 
 def _check_access(node: nodes.Getattr | nodes.Getitem) -> None:
@@ -195,10 +213,15 @@ def _check_access(node: nodes.Getattr | nodes.Getitem) -> None:
     elif isinstance(node.arg, nodes.Const):
         key = node.arg.value
     else:
-        _refuse("an index must be a constant", node)
+        refuse("an index must be a constant", node)
     if not isinstance(key, str | int) or str(key).startswith("_"):
-        _refuse(f"access to {key!r} is not allowed", node)
+        refuse(f"access to {key!r} is not allowed", node)
 
 
-def _refuse(reason: str, node: nodes.Node) -> NoReturn:
+def refuse(reason: str, node: nodes.Node) -> NoReturn:
+    """Stops compiling: `node` is not admitted.
+
+    Raises:
+        TemplateSyntaxError: always.
+    """
     raise TemplateSyntaxError(reason, node.lineno or 1)

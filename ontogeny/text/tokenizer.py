@@ -9,88 +9,23 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import tokenizers
 
 from ontogeny.base.errors import CorruptArtifact, InputError
-from ontogeny.text.artifact_files import CHAT_TEMPLATE, CONFIG, TOKENIZER, config_json
-from ontogeny.text.gigatoken_encoder import AVAILABLE, GigatokenEncoder
-from ontogeny.text.template_language import compile_template
-from ontogeny.text.vocabulary import (
-    BYTE_TO_CHARACTER,
-    END_OF_TEXT,
-    END_OF_TURN,
-    LARGEST_FILE_BYTES,
-    PAD,
-    Vocabulary,
-    parse,
-    spelled_bytes,
-)
+from ontogeny.text.artifact_files import CHAT_TEMPLATE, CONFIG, TOKENIZER, config_json, is_ours
+from ontogeny.text.encoders import EncoderName
+from ontogeny.text.open_template import OpenTemplate
+from ontogeny.text.open_vocabulary import LARGEST_OPEN_FILE_BYTES, OpenVocabulary, parse_open
+from ontogeny.text.own_template import OwnTemplate
+from ontogeny.text.vocabulary import LARGEST_FILE_BYTES, Vocabulary, parse
 
-EncoderName = Literal["auto", "tokenizers", "gigatoken"]
-_PIECE_CHARACTERS = 2**20  # tokenizers needs 500 bytes of memory a token; pieces bound that
-# Both places end a piece of the pattern on the left and begin one on the right, whatever stands
-# further out: cutting there never changes an id.
-_SAFE_CUT = re.compile(r"\n(?=[!-~])|[A-Za-z](?= [A-Za-z])")
 _LOW_SURROGATES = re.compile("([\udc80-\udcff]+)")
-_PROBE = "It's 3.14 §\u00e9e\u0301\u3042\U0001f642\u2028\t\n\n  <|end|> def f(x):\r\n  return x**2 "
-
-
-class TextEncoder(Protocol):
-    """Anything that turns clean text into ids below the special ones."""
-
-    name: str
-
-    def encode(self, text: str) -> npt.NDArray[np.uint32]:
-        """Ids of `text`, shape (tokens,)."""
-
-    def encode_batch(self, texts: list[str]) -> list[npt.NDArray[np.uint32]]:
-        """Ids of each text."""
-
-
-class TokenizersEncoder:
-    """The reference path, through the `tokenizers` library."""
-
-    name = "tokenizers"
-
-    def __init__(self, tokenizer_json: str) -> None:
-        self._backend = tokenizers.Tokenizer.from_str(tokenizer_json)
-
-    def encode(self, text: str) -> npt.NDArray[np.uint32]:
-        """Ids of `text`, shape (tokens,)."""
-        return self.encode_batch([text])[0]
-
-    def encode_batch(self, texts: list[str]) -> list[npt.NDArray[np.uint32]]:
-        """Ids of each text; long ones go through in pieces of bounded memory."""
-        pieces = [safe_pieces(text) for text in texts]
-        flat = [piece for group in pieces for piece in group]
-        encoded = iter(self._backend.encode_batch_fast(flat, add_special_tokens=False))
-        return [
-            np.concatenate([np.asarray(next(encoded).ids, np.uint32) for _ in group])
-            for group in pieces
-        ]
-
-
-def safe_pieces(text: str) -> list[str]:
-    """`text` in pieces of about a million characters whose ids, joined, are the ids of the whole.
-
-    A piece is longer where there is no place to cut it (one endless word).
-    """
-    pieces, start = [], 0
-    while len(text) - start > _PIECE_CHARACTERS:
-        cut = _SAFE_CUT.search(text, start + _PIECE_CHARACTERS)
-        if cut is None:
-            break
-        pieces.append(text[start : cut.end()])
-        start = cut.end()
-    return [*pieces, text[start:]]
 
 
 class Tokenizer:
-    """Byte-level BPE with special tokens and a chat template.
+    """BPE with special tokens and a chat template, of ours or of open weights.
 
     Args:
         vocabulary: tokens, merges and special tokens.
@@ -103,41 +38,58 @@ class Tokenizer:
     """
 
     def __init__(
-        self, vocabulary: Vocabulary, chat_template: str, encoder: EncoderName = "auto"
+        self,
+        vocabulary: Vocabulary | OpenVocabulary,
+        chat_template: str,
+        encoder: EncoderName = "auto",
     ) -> None:
         self.vocabulary = vocabulary
         self.chat_template = chat_template
-        self._encoder = _choose_encoder(vocabulary, encoder)
+        self._encoder, self._inner = vocabulary.encoders(encoder)
+        self.template = _template(vocabulary, chat_template)
 
     @classmethod
     def load(cls, directory: Path, encoder: EncoderName = "auto") -> Tokenizer:
-        """The tokenizer saved in `directory`.
+        """The tokenizer in `directory`: what `save` wrote, or the files of open weights.
+
+        Whose it is, tokenizer_config.json says. A model of open weights may lack the chat template.
 
         Raises:
-            CorruptArtifact: a file is missing or is not what `save` writes.
-            InputError: the chat template is refused; or see the class.
+            CorruptArtifact: a file is missing, or one of ours is not what `save` writes.
+            InputError: a stranger's file, or a chat template, is refused; or see the class.
         """
-        vocabulary = parse(_read(directory / TOKENIZER), file=directory / TOKENIZER)
-        file = directory / CHAT_TEMPLATE
+        file, config_file = directory / TOKENIZER, directory / CONFIG
+        config = _read(config_file, LARGEST_FILE_BYTES) if config_file.is_file() else b""
+        vocabulary: Vocabulary | OpenVocabulary
+        template_file = directory / CHAT_TEMPLATE
+        if is_ours(config):
+            vocabulary = parse(_read(file, LARGEST_FILE_BYTES), file=file)
+            source = _read(template_file, LARGEST_FILE_BYTES)
+        else:
+            data = _read(file, LARGEST_OPEN_FILE_BYTES)
+            vocabulary = parse_open(data, config, file=file, config_file=config_file)
+            found = template_file.is_file()
+            source = _read(template_file, LARGEST_FILE_BYTES) if found else b""
         try:
-            template = _read(file).decode("utf-8")
+            made = cls(vocabulary, source.decode("utf-8"), encoder)
         except UnicodeDecodeError:
-            raise CorruptArtifact("the chat template is not UTF-8", file=file) from None
-        compile_template(template, file=file)
-        return cls(vocabulary, template, encoder)
+            raise CorruptArtifact("the chat template is not UTF-8", file=template_file) from None
+        made.template.check(template_file)
+        return made
 
     def save(self, directory: Path) -> None:
         """Writes tokenizer.json, tokenizer_config.json and chat_template.jinja.
 
-        The bytes depend on the tokenizer alone. `tokenizers` and `transformers` load them.
+        The bytes depend on the tokenizer alone; a stranger's are those that were read.
+        `tokenizers` and `transformers` load them.
         """
         directory.mkdir(parents=True, exist_ok=True)
-        files = {
-            TOKENIZER: self.vocabulary.to_json(),
-            CONFIG: config_json(self.vocabulary),
-            CHAT_TEMPLATE: self.chat_template,
-        }
-        for name, text in files.items():
+        vocabulary = self.vocabulary
+        if isinstance(vocabulary, OpenVocabulary):
+            files = {TOKENIZER: vocabulary.tokenizer_json, CONFIG: vocabulary.config_json}
+        else:
+            files = {TOKENIZER: vocabulary.to_json(), CONFIG: config_json(vocabulary)}
+        for name, text in (files | {CHAT_TEMPLATE: self.chat_template}).items():
             (directory / name).write_bytes(text.encode("utf-8"))
 
     @property
@@ -147,7 +99,7 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Ids in all; every id is below it."""
+        """Ids in all; every id is below it. The rows of an embedding may be more."""
         return self.vocabulary.size
 
     @property
@@ -155,33 +107,56 @@ class Tokenizer:
         """Special token -> id, reserved ones included."""
         return dict(self.vocabulary.specials)
 
-    @cached_property
+    @property
     def end_of_text(self) -> int:
         """Ends a document."""
-        return self.vocabulary.specials[END_OF_TEXT]
+        return self.vocabulary.end_of_text
+
+    @property
+    def begin(self) -> int:
+        """Stands before a document: the BOS where the tokenizer adds one, else `end_of_text`."""
+        return self.vocabulary.begin
 
     @cached_property
     def end_of_turn(self) -> int:
-        """Ends a turn of a conversation."""
-        return self.vocabulary.specials[END_OF_TURN]
+        """Ends a turn of a conversation: what the chat template puts after an answer."""
+        name = self.template.end_of_turn
+        return self.vocabulary.eos if name is None else self.vocabulary.specials[name]
 
-    @cached_property
+    @property
     def pad(self) -> int:
         """Fills a row; never trained on."""
-        return self.vocabulary.specials[PAD]
+        return self.vocabulary.pad
+
+    def stops(self, chats: bool) -> tuple[int, ...]:
+        """The ids that end what a model says, each once.
+
+        Args:
+            chats: it answers in turns; otherwise only the end of a text ends it.
+        """
+        ends = (self.end_of_turn, self.end_of_text) if chats else (self.end_of_text,)
+        return tuple(dict.fromkeys(ends))
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, which is text even where it spells a special token.
 
-        `decode` gives back the same string, with one exception that has no UTF-8: a lone surrogate
-        becomes U+FFFD.
+        `decode` gives back the same string, but for what has no UTF-8 (a lone surrogate becomes
+        U+FFFD) and what a stranger's tokenizer changes (Qwen's brings text to NFC).
         """
         ids: list[int] = self._encoder.encode(encodable(text)).tolist()
         return ids
 
-    def encode_batch(self, texts: Iterable[str]) -> list[npt.NDArray[np.uint32]]:
-        """Ids of each text, as `encode` would give them; arrays of shape (tokens,)."""
-        return self._encoder.encode_batch([encodable(text) for text in texts])
+    def encode_batch(
+        self, texts: Iterable[str], *, behind_special: bool = False
+    ) -> list[npt.NDArray[np.uint32]]:
+        """Ids of each text, as `encode` would give them; arrays of shape (tokens,).
+
+        Args:
+            behind_special: the texts follow a special token; some tokenizers of open weights put
+                a space before the first text only.
+        """
+        encoder = self._inner if behind_special else self._encoder
+        return encoder.encode_batch([encodable(text) for text in texts])
 
     def encode_bytes(self, data: bytes) -> list[int]:
         """Ids of any bytes; what is not UTF-8 becomes single-byte tokens, so nothing is lost."""
@@ -190,7 +165,7 @@ class Tokenizer:
         parts = _LOW_SURROGATES.split(data.decode("utf-8", "surrogateescape"))
         for position, part in enumerate(parts):
             if position % 2:
-                ids.extend(self._byte_ids[ord(character) - 0xDC00] for character in part)
+                ids.extend(self.vocabulary.byte_ids[ord(character) - 0xDC00] for character in part)
             elif part:
                 ids.extend(self.encode(part))
         return ids
@@ -200,42 +175,44 @@ class Tokenizer:
     ) -> str:
         """The text of `ids`; bytes that are not UTF-8 become U+FFFD.
 
-        Special tokens are left out, or with `keep_special` spelled out.
+        Special tokens are left out, or with `keep_special` spelled out. The space that some
+        tokenizers put before a text is left out, too; `decode_bytes` keeps it.
 
         Raises:
             InputError: an id is outside the vocabulary.
         """
-        return self.decode_bytes(ids, keep_special).decode("utf-8", "replace")
+        text = self.decode_bytes(ids, keep_special).decode("utf-8", "replace")
+        return text.removeprefix(" ") if self.vocabulary.prefixes_space else text
+
+    def continuation(self, ids: Sequence[int] | npt.NDArray[np.integer]) -> str:
+        """The text of `ids` that go on from others: no space in front is left out; see `decode`."""
+        return self.decode_bytes(ids).decode("utf-8", "replace")
 
     def decode_bytes(
         self, ids: Sequence[int] | npt.NDArray[np.integer], keep_special: bool = False
     ) -> bytes:
         """The bytes of `ids`, exactly; see `decode`."""
-        first_special = len(self.vocabulary.spellings)
-        return b"".join(
-            self.token_bytes(int(i)) for i in ids if keep_special or int(i) < first_special
-        )
+        left_out = frozenset() if keep_special else self._special_ids
+        return b"".join(self.token_bytes(int(i)) for i in ids if int(i) not in left_out)
 
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes one id stands for; a special token's are its spelling.
 
+        Nothing for an id that open weights have a row for and no token.
+
         Raises:
-            InputError: the id is outside the vocabulary.
+            InputError: the id is negative, or outside a vocabulary of ours.
         """
-        if not 0 <= token_id < self.vocab_size:
-            size = self.vocab_size
-            raise InputError(f"token id {token_id} is outside the vocabulary of {size} tokens")
-        return self._bytes[token_id]
+        size = self.vocab_size
+        if 0 <= token_id < size:
+            return self.vocabulary.bytes_by_id[token_id]
+        if token_id >= size and self.vocabulary.rows_beyond:
+            return b""
+        raise InputError(f"token id {token_id} is outside the vocabulary of {size} tokens")
 
     @cached_property
-    def _bytes(self) -> list[bytes]:
-        spelled = [spelled_bytes(spelling) for spelling in self.vocabulary.spellings]
-        return spelled + [name.encode() for name in self.vocabulary.specials]
-
-    @cached_property
-    def _byte_ids(self) -> list[int]:
-        ids = {spelling: i for i, spelling in enumerate(self.vocabulary.spellings)}
-        return [ids[character] for character in BYTE_TO_CHARACTER]
+    def _special_ids(self) -> frozenset[int]:
+        return frozenset(self.vocabulary.specials.values())
 
 
 def encodable(text: str) -> str:
@@ -250,25 +227,19 @@ def encodable(text: str) -> str:
     return text
 
 
-def _choose_encoder(vocabulary: Vocabulary, wanted: EncoderName) -> TextEncoder:
-    plain = vocabulary.to_json(with_specials=False)
-    reference = TokenizersEncoder(plain)
-    if wanted == "tokenizers" or (wanted == "auto" and not AVAILABLE):
-        return reference
-    if not AVAILABLE:
-        raise InputError("gigatoken is not installed: pip install 'ontogeny[encode]'")
-    fast = GigatokenEncoder(plain)
-    if np.array_equal(fast.encode(_PROBE), reference.encode(_PROBE)):
-        return fast
-    if wanted == "gigatoken":
-        raise InputError("gigatoken gives other ids here: take the encoder 'tokenizers'")
-    return reference
+def _template(vocabulary: Vocabulary | OpenVocabulary, source: str) -> OwnTemplate | OpenTemplate:
+    specials = frozenset(vocabulary.specials)
+    if isinstance(vocabulary, Vocabulary):
+        return OwnTemplate(source, specials)
+    ends = {vocabulary.end_of_text, vocabulary.eos}
+    spelled = frozenset(name for name, i in vocabulary.specials.items() if i in ends)
+    return OpenTemplate(source, specials, vocabulary.named, spelled)
 
 
-def _read(file: Path) -> bytes:
+def _read(file: Path, most_bytes: int) -> bytes:
     try:
         with file.open("rb") as stream:
-            return stream.read(LARGEST_FILE_BYTES + 1)
+            return stream.read(most_bytes + 1)
     except OSError as error:
         reason = f"cannot read a part of the tokenizer ({error.strerror}); make it anew"
         raise CorruptArtifact(reason, file=file) from None

@@ -16,7 +16,8 @@ from tokenizers import models, pre_tokenizers, trainers
 
 from ontogeny.base.errors import InputError
 from ontogeny.text.artifact_files import DEFAULT_CHAT_TEMPLATE
-from ontogeny.text.tokenizer import EncoderName, Tokenizer, encodable
+from ontogeny.text.encoders import EncoderName
+from ontogeny.text.tokenizer import Tokenizer, encodable
 from ontogeny.text.vocabulary import (
     BYTE_TO_CHARACTER,
     NAMED_SPECIALS,

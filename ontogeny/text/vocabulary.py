@@ -1,19 +1,22 @@
 """What a tokenizer is on disk: tokens, merges, special tokens, and the exact form of the file.
 
-Knows nothing of encoding. `parse` believes nothing: a file that passes it has contiguous ids, all
-256 bytes, merges that only join what earlier merges made, and exactly the pre-tokenizer below, so
-that no regular expression, normalizer or cycle of a stranger ever runs.
+These are tokenizers of ours; `open_vocabulary` reads strangers'. `parse` believes nothing: a file
+that passes it has contiguous ids, all 256 bytes, merges that only join what earlier merges made,
+and exactly the pre-tokenizer below, so that no regular expression, normalizer or cycle of a
+stranger ever runs.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
-from typing import Any
+from typing import Any, ClassVar
 
 from ontogeny.base.errors import CorruptArtifact
+from ontogeny.text.encoders import EncoderName, TextEncoder, own_encoder
 
 # The pattern of Qwen 2 (Yang et al. 2024, arXiv:2407.10671): single digits, which keeps arithmetic
 # learnable for small models, and one of the patterns gigatoken has a hand-written splitter for.
@@ -130,6 +133,49 @@ class Vocabulary:
         first = len(self.spellings)
         return {name: first + i for i, name in enumerate(special_tokens(self.special_count))}
 
+    @property
+    def end_of_text(self) -> int:
+        """Ends a document, and stands before one."""
+        return self.specials[END_OF_TEXT]
+
+    begin = end_of_text
+
+    eos = end_of_text
+
+    @property
+    def pad(self) -> int:
+        """Fills a row."""
+        return self.specials[PAD]
+
+    named: ClassVar[Mapping[str, str]] = {}
+    begins: ClassVar[bool] = False
+    """Whether a token other than the end of a text stands before a document."""
+    prefixes_space: ClassVar[bool] = False
+    """Whether encoding puts a space in front that the text has not."""
+    rows_beyond: ClassVar[bool] = False
+    """Whether ids past the last token are met, as in embeddings of more rows than tokens."""
+
+    @cached_property
+    def bytes_by_id(self) -> list[bytes]:
+        """What each id stands for; a special token's bytes are its spelling."""
+        spelled = [spelled_bytes(spelling) for spelling in self.spellings]
+        return spelled + [name.encode() for name in self.specials]
+
+    @cached_property
+    def byte_ids(self) -> list[int]:
+        """The id of each byte."""
+        ids = {spelling: i for i, spelling in enumerate(self.spellings)}
+        return [ids[character] for character in BYTE_TO_CHARACTER]
+
+    def encoders(self, wanted: EncoderName) -> tuple[TextEncoder, TextEncoder]:
+        """What encodes a text, and what encodes text behind a special token.
+
+        Raises:
+            InputError: `wanted` cannot be had (see `encoders.own_encoder`).
+        """
+        encoder = own_encoder(self.to_json(with_specials=False), wanted)
+        return encoder, encoder
+
     def to_json(self, *, with_specials: bool = True) -> str:
         """The text of tokenizer.json; without specials, the form in which text is encoded.
 
@@ -155,13 +201,15 @@ def parse(data: bytes, *, file: str | PathLike[str]) -> Vocabulary:
         CorruptArtifact: naming `file`, whatever is wrong with it.
     """
     try:
-        return _checked(_json_object(data))
-    except _DamageError as damage:
+        return _checked(json_object(data, LARGEST_FILE_BYTES))
+    except DamageError as damage:
         reason = f"not a tokenizer of ours: {damage.reason}; make it anew or restore the file"
         raise CorruptArtifact(reason, file=file, line=damage.line) from None
 
 
-class _DamageError(Exception):
+class DamageError(Exception):
+    """What is wrong with a tokenizer's file, and where."""
+
     def __init__(self, reason: str, line: int = 1) -> None:
         super().__init__(reason)
         self.reason, self.line = reason, line
@@ -170,44 +218,51 @@ class _DamageError(Exception):
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise _DamageError("the same key stands twice in one object")
+        raise DamageError("the same key stands twice in one object")
     return result
 
 
-def _json_object(data: bytes) -> dict[str, Any]:
-    if len(data) > LARGEST_FILE_BYTES:
-        raise _DamageError(f"{len(data)} bytes, more than {LARGEST_FILE_BYTES}")
+def json_object(data: bytes, most_bytes: int) -> dict[str, Any]:
+    """The object in a JSON file, no key of which stands twice.
+
+    Raises:
+        DamageError: it is none, or larger than `most_bytes`.
+    """
+    if len(data) > most_bytes:
+        raise DamageError(f"{len(data)} bytes, more than {most_bytes}")
     try:
         parsed = json.loads(data.decode("utf-8"), object_pairs_hook=_no_duplicates)
     except json.JSONDecodeError as error:
-        raise _DamageError(f"invalid JSON ({error.msg})", error.lineno) from None
+        raise DamageError(f"invalid JSON ({error.msg})", error.lineno) from None
     except UnicodeDecodeError:
-        raise _DamageError("invalid UTF-8") from None
+        raise DamageError("invalid UTF-8") from None
     except RecursionError:
-        raise _DamageError("nested too deeply") from None
+        raise DamageError("nested too deeply") from None
     except ValueError:  # an integer of more digits than Python will read
-        raise _DamageError("a number is too long") from None
-    if not isinstance(parsed, dict) or not isinstance(parsed.get("model"), dict):
-        raise _DamageError("no object with a model")
+        raise DamageError("a number is too long") from None
+    if not isinstance(parsed, dict):
+        raise DamageError("no object")
     return parsed
 
 
 def _checked(parsed: dict[str, Any]) -> Vocabulary:
-    model = parsed["model"]
+    model = parsed.get("model")
+    if not isinstance(model, dict):
+        raise DamageError("no object with a model")
     spellings = _checked_tokens(model.get("vocab"))
     merges = _checked_merges(model.get("merges"), spellings)
     added = parsed.get("added_tokens")
     count = len(added) if isinstance(added, list) else 0
     if count < len(NAMED_SPECIALS):
-        raise _DamageError("special tokens are missing")
+        raise DamageError("special tokens are missing")
     vocabulary = Vocabulary(spellings, merges, count)
     if added != [_added_token(name, i) for name, i in vocabulary.specials.items()]:
-        raise _DamageError("the special tokens differ from ours, or their ids leave gaps")
+        raise DamageError("the special tokens differ from ours, or their ids leave gaps")
     frame = _frame()
     expected = {**frame, "added_tokens": added, "model": {**frame["model"], **_lists(model)}}
     if parsed != expected:
         wrong = sorted(key for key in {*parsed, *expected} if parsed.get(key) != expected.get(key))
-        raise _DamageError(f"the part {', '.join(wrong)} differs from what we write")
+        raise DamageError(f"the part {', '.join(wrong)} differs from what we write")
     return vocabulary
 
 
@@ -217,36 +272,36 @@ def _lists(model: dict[str, Any]) -> dict[str, Any]:
 
 def _checked_tokens(vocab: object) -> tuple[str, ...]:
     if not isinstance(vocab, dict) or not all(type(i) is int for i in vocab.values()):
-        raise _DamageError("the vocabulary must map tokens to integers")
+        raise DamageError("the vocabulary must map tokens to integers")
     spellings: list[str | None] = [None] * len(vocab)
     for spelling, token_id in vocab.items():
         if not 0 <= token_id < len(vocab):
-            raise _DamageError(f"token id {token_id} leaves a gap in {len(vocab)} tokens")
+            raise DamageError(f"token id {token_id} leaves a gap in {len(vocab)} tokens")
         if spellings[token_id] is not None:
-            raise _DamageError(f"token id {token_id} stands twice")
+            raise DamageError(f"token id {token_id} stands twice")
         if not spelling or any(character not in CHARACTER_TO_BYTE for character in spelling):
-            raise _DamageError(f"token {token_id} is not spelled in the byte alphabet")
+            raise DamageError(f"token {token_id} is not spelled in the byte alphabet")
         spellings[token_id] = spelling
     missing = next((c for c in BYTE_TO_CHARACTER if c not in vocab), None)
     if missing is not None:
-        raise _DamageError(f"byte {CHARACTER_TO_BYTE[missing]} has no token")
+        raise DamageError(f"byte {CHARACTER_TO_BYTE[missing]} has no token")
     return tuple(spelling for spelling in spellings if spelling is not None)
 
 
 def _checked_merges(merges: object, spellings: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     if not isinstance(merges, list):
-        raise _DamageError("the merges must be a list of pairs")
+        raise DamageError("the merges must be a list of pairs")
     known, made, seen = set(spellings), set(BYTE_TO_CHARACTER), set()
     for rank, pair in enumerate(merges):
         if not isinstance(pair, list) or [type(part) for part in pair] != [str, str]:
-            raise _DamageError(f"merge {rank} is not a pair of tokens")
+            raise DamageError(f"merge {rank} is not a pair of tokens")
         left, right = pair
         if left not in made or right not in made:
-            raise _DamageError(f"merge {rank} joins what no earlier merge has made")
+            raise DamageError(f"merge {rank} joins what no earlier merge has made")
         if (left, right) in seen or left + right not in known:
-            raise _DamageError(f"merge {rank} stands twice or makes no token of the vocabulary")
+            raise DamageError(f"merge {rank} stands twice or makes no token of the vocabulary")
         seen.add((left, right))
         made.add(left + right)
     if len(made) != len(spellings):
-        raise _DamageError(f"{len(spellings) - len(made)} tokens are made by no merge")
+        raise DamageError(f"{len(spellings) - len(made)} tokens are made by no merge")
     return tuple((left, right) for left, right in merges)

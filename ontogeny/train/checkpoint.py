@@ -4,6 +4,9 @@
 each process (its random states and its place in the data) and complete.json with the sha256 of
 the others. It is written under a temporary name, every file fsynced, then renamed: a directory
 without a right complete.json does not count. Older ones go only after the newer one stands.
+
+Where an adapter learns, model.safetensors holds the adapter alone: all else is frozen and comes
+from the parent.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import torch
 
 from ontogeny.base.errors import CorruptArtifact, OntogenyError
 from ontogeny.base.files import disk_errors, read_json, sha256, sync_directory
+from ontogeny.model.adapted import adapter_of, load_adapter, save_adapter
 from ontogeny.model.tensor_file import read_tensors, write_file, write_tensors
 from ontogeny.model.transformer import Transformer
 from ontogeny.model.weights import load_weights, save_weights
@@ -126,7 +130,7 @@ class Checkpoints:
                 "delete its directory to begin the stage again",
                 file=found.path / "state.json",
             )
-        load_weights(training.model, found.path / "model.safetensors")
+        _load_learnt(training.model, found.path / "model.safetensors")
         moments = found.path / "optimizer.safetensors"
         try:
             training.optimizer.restore(read_tensors(moments))
@@ -152,7 +156,7 @@ class Checkpoints:
 
     def _publish(self, training: Training, partial: Path, final: Path, processes: int) -> None:
         hashes = {
-            "model.safetensors": save_weights(training.model, partial / "model.safetensors"),
+            "model.safetensors": _save_learnt(training.model, partial / "model.safetensors"),
             "optimizer.safetensors": write_tensors(
                 partial / "optimizer.safetensors", training.optimizer.state()
             ),
@@ -203,6 +207,15 @@ def fault(path: Path) -> str | None:
         return f"incomplete: {getattr(error, 'reason', error)}"
     unlisted = {entry.name for entry in path.iterdir()} - files.keys() - {MARKER}
     return f"{sorted(unlisted)[0]} does not belong to it" if unlisted else None
+
+
+def _save_learnt(model: Transformer, path: Path) -> str:
+    """Writes what learns of `model`; returns the sha256."""
+    return (save_weights if adapter_of(model) is None else save_adapter)(model, path)
+
+
+def _load_learnt(model: Transformer, path: Path) -> None:
+    (load_weights if adapter_of(model) is None else load_adapter)(model, path)
 
 
 def _hyper_parameters(training_state: dict[str, Any]) -> dict[str, str]:

@@ -58,6 +58,7 @@ class Report:
         seconds: from taking the batch to the end of the update.
         skipped: the gradient was no finite number and nothing was changed.
         names: of the step's batches.
+        width: tokens of its longest row.
     """
 
     step: int
@@ -71,6 +72,7 @@ class Report:
     seconds: float
     skipped: bool
     names: tuple[str, ...]
+    width: int = 0
 
 
 Hook = Callable[[Report], None]
@@ -159,6 +161,7 @@ def _step(
         seconds=time.perf_counter() - started,
         skipped=not good,
         names=tuple(batch.name for batch in batches),
+        width=max(batch.tokens_BT.shape[1] for batch in batches),
     )
 
 

@@ -1,7 +1,7 @@
 """Which parameter is updated by what: Muon for the layers' matrices, AdamW for the rest.
 
-Knows no loss, no data and no clock. State is flat named tensors, so a checkpoint is one
-safetensors file.
+Knows no loss, no data and no clock, and of adapters only that what is frozen is not its business.
+State is flat named tensors, so a checkpoint is one safetensors file.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class OptimizerSettings:
 
 
 class Optimizer:
-    """Muon + AdamW over a Transformer, driven by a schedule."""
+    """Muon + AdamW over what learns of a Transformer, driven by a schedule."""
 
     def __init__(self, model: Transformer, settings: OptimizerSettings, schedule: WSD) -> None:
         self.settings, self.schedule = settings, schedule
-        self.parameters = dict(model.named_parameters())
+        self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
         matrices = {n: p for n, p in self.parameters.items() if _is_matrix_of_a_layer(n, p)}
         rest = {n: p for n, p in self.parameters.items() if n not in matrices}
         self._adamw_names = list(rest)
@@ -76,7 +76,7 @@ class Optimizer:
         )
 
     def gradients(self) -> list[Tensor]:
-        """Every parameter's gradient in the order of the names; zeros where backward left none."""
+        """The gradients of what learns, in the order of names; zeros where backward left none."""
         for parameter in self.parameters.values():
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)

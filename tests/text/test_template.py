@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from ontogeny.base.errors import InputError
 from ontogeny.text.artifact_files import DEFAULT_CHAT_TEMPLATE
+from ontogeny.text.marks import guard, unguard
 from ontogeny.text.message import Conversation, Message, ToolCall, message_to_row
-from ontogeny.text.template import check_prefix_stable, extend, guard, render, unguard
+from ontogeny.text.template import check_prefix_stable, extend, render
 from ontogeny.text.template_language import compile_template
 from ontogeny.text.tokenizer import Tokenizer
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ontogeny.base.errors import InputError
 from ontogeny.text import gigatoken_encoder
-from ontogeny.text.tokenizer import Tokenizer, TokenizersEncoder, safe_pieces
+from ontogeny.text.encoders import TokenizersEncoder, safe_pieces
+from ontogeny.text.tokenizer import Tokenizer
 
 HARD_TEXTS = [
     "",
@@ -179,7 +180,7 @@ def test_a_renewed_encoder_gives_the_same_ids(
 def test_without_gigatoken_the_reference_encodes(
     saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ontogeny.text.tokenizer.AVAILABLE", False)
+    monkeypatch.setattr("ontogeny.text.encoders.AVAILABLE", False)
     assert Tokenizer.load(saved).encoder == "tokenizers"
     with pytest.raises(InputError, match="pip install"):
         Tokenizer.load(saved, "gigatoken")
@@ -194,8 +195,8 @@ def test_an_encoder_that_disagrees_is_not_taken(
         def encode(self, text: str) -> np.ndarray:
             return super().encode(text)[:-1]
 
-    monkeypatch.setattr("ontogeny.text.tokenizer.AVAILABLE", True)
-    monkeypatch.setattr("ontogeny.text.tokenizer.GigatokenEncoder", Wrong)
+    monkeypatch.setattr("ontogeny.text.encoders.AVAILABLE", True)
+    monkeypatch.setattr("ontogeny.text.encoders.GigatokenEncoder", Wrong)
     assert Tokenizer.load(saved).encoder == "tokenizers"
     with pytest.raises(InputError, match="other ids"):
         Tokenizer.load(saved, "gigatoken")
