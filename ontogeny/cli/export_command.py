@@ -1,10 +1,12 @@
-"""`ontogeny export`: a model, or a bundle that a recipe made, as a directory for other tools."""
+"""`ontogeny export`: a model, or a bundle that a recipe made, for other tools."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ontogeny.base import files
@@ -22,37 +24,86 @@ from ontogeny.report.life import SUFFIX, read_life, reports_in
 LONGEST_ABOUT = 1 << 20
 
 
-def export(
-    reference: str, root: Path, *, to: str, out: Path | None, license_id: str, about: Path | None
-) -> None:
-    """Writes the directory `out`, verifies it, and says how to load it.
+@dataclass(frozen=True)
+class Options:
+    """What the command line said."""
+
+    to: str
+    out: Path | None
+    dtype: str | None
+    license: str
+    about: Path | None
+
+
+def export(reference: str, root: Path, options: Options) -> None:
+    """Writes a model for other tools, checks it, and says how to load it.
 
     Raises:
-        InputError: another format, no such artifact, a directory that is in use, words with a
-            number that cites nothing.
+        InputError: another format, an option that it does not read, no such artifact, a place that
+            is in use, words with a number that cites nothing, a model that the format cannot say.
         CorruptArtifact: an artifact is damaged.
-        NoSpace: the disk is full or fails; nothing is left at `out`.
+        NoSpace: the disk is full or fails; nothing is left where it would be.
     """
-    if to != "hf":
-        raise InputError(
-            f"format '{to}' is not known; give hf", file=COMMAND_LINE, line=position(to, "--to")
-        )
+    _check(options)
     store = Store.open(root)
     artifact = store.resolve(reference)
-    target = out or Path(f"{artifact.name.replace('/', '-')}-hf")
+    target = options.out or Path(artifact.name.replace("/", "-") + ENDINGS[options.to])
     _require_free(target)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     files.require_directory(target.absolute().parent)
+    if options.to == "gguf":
+        from ontogeny.cli import export_gguf
+
+        licence = "" if options.license == "other" else options.license
+        export_gguf.export(store, artifact, target, options.dtype or "f16", licence)
+        return
+    with _whole(target) as directory:
+        if options.to == "lora":
+            from ontogeny.cli import export_lora
+
+            export_lora.fill(directory, store, artifact)
+        else:
+            _fill(directory, store, artifact, options.license, options.about)
+    if options.to == "lora":
+        print(printable(f"the adapter of {artifact.name} ({artifact.id}) is in {target}"))
+    else:
+        _tell(artifact, target)
+
+
+ENDINGS = {"hf": "-hf", "gguf": ".gguf", "lora": "-lora"}
+DTYPES = ("f32", "f16", "q8_0")
+
+
+def _check(options: Options) -> None:
+    """Refuses a format that is not known, and options that it does not read."""
+    if options.to not in ENDINGS:
+        raise _mistake(f"format '{options.to}' is not known; give {', '.join(ENDINGS)}", "--to")
+    if options.dtype is not None and options.to != "gguf":
+        raise _mistake(f"--dtype is for gguf; {options.to} has one dtype", "--dtype")
+    if options.dtype is not None and options.dtype not in DTYPES:
+        raise _mistake(f"--dtype {options.dtype} is not known; give {', '.join(DTYPES)}", "--dtype")
+    if options.about is not None and options.to != "hf":
+        raise _mistake(f"--about is for the card of hf; {options.to} has none", "--about")
+    if options.license != "other" and options.to == "lora":
+        raise _mistake("--license is for weights with a card; an adapter has none", "--license")
+
+
+def _mistake(reason: str, option: str) -> InputError:
+    return InputError(reason, file=COMMAND_LINE, line=position(option))
+
+
+@contextlib.contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """A directory that becomes `target` when the block ends well, and nothing when it does not."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with files.disk_errors(target):
             temporary.mkdir()
-            _fill(temporary, store, artifact, license_id, about)
+            yield temporary
             files.sync_tree(temporary)
             os.rename(temporary, target)
             files.sync_directory(target.absolute().parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    _tell(artifact, target)
 
 
 def _require_free(target: Path) -> None:
@@ -171,6 +222,12 @@ def _revealed(target: Path) -> Iterator[str]:
         for spec in map(str, each["config"].get("sources") or ())
         if "path:" in spec
     }
-    for what, found in (("computers", hosts), ("places of your data", places)):
+    places |= {
+        str(each["config"]["source"])
+        for each in records
+        if each["stage"] in ("import_weights", "import_adapter")
+        and not str(each["config"]["source"]).startswith(("hf:", "package:"))
+    }
+    for what, found in (("computers", hosts), ("places on your disk", places)):
         if found:
             yield f"note      its records name {what}: {', '.join(sorted(found))}"

@@ -19,7 +19,7 @@ from ontogeny.base.tensor_header import read_header
 from ontogeny.release.card import card
 from ontogeny.release.card_check import check_card
 from ontogeny.release.evidence import CONFIG, WEIGHTS, Evidence, file_of, parse_record
-from ontogeny.release.files import CARD, GENERATION, LICENCES, OF_MODEL, SUMS, write_sums
+from ontogeny.release.files import CARD, GENERATION, LICENCES, OF_MODEL, REQUIRED, SUMS, write_sums
 from ontogeny.release.licences import licence_notes
 from ontogeny.release.words import Words
 
@@ -57,14 +57,16 @@ def write_bundle(
         CorruptArtifact: an artifact is damaged or an ancestor missing.
         NoSpace: the disk is full or fails.
     """
-    if model.record.kind != "model" or not set(OF_MODEL) <= model.record.files.keys():
+    if model.record.kind != "model" or not REQUIRED.intersection(OF_MODEL) <= (
+        model.record.files.keys()
+    ):
         raise InputError(f"'{model.name}' is a {model.record.kind}, no model that others can load")
     model.verify()
     ancestry = with_ancestors([model, *measured])
     evidence = _evidence(model, ancestry)
     _fit(evidence, measured)
     with files.disk_errors(directory):
-        for name in OF_MODEL:
+        for name in set(OF_MODEL) & model.record.files.keys():
             shutil.copyfile(model.file(name), directory / name)
         files.write_json(directory / GENERATION, generation(evidence.config))
         for each in ancestry:

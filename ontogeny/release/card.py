@@ -45,6 +45,19 @@ print(tokenizer.decode(model.generate(ids, max_new_tokens=32)[0], skip_special_t
 It continues text. It has not learnt to answer, and its chat template is only the form in which
 later stages would teach it to."""
 
+CONTINUE_IMPORTED = """\
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+bundle = "."  # where this card lies
+tokenizer = AutoTokenizer.from_pretrained(bundle)
+model = AutoModelForCausalLM.from_pretrained(bundle)
+ids = tokenizer("The state of the", return_tensors="pt")["input_ids"]
+print(tokenizer.decode(model.generate(ids, max_new_tokens=32)[0], skip_special_tokens=True))
+```
+
+It continues text; nothing in its files says that it learnt to answer."""
+
 
 def card(evidence: Evidence, words: Words) -> str:
     """The text of README.md.
@@ -54,10 +67,11 @@ def card(evidence: Evidence, words: Words) -> str:
             that its kind has.
     """
     chats = isinstance(evidence.config.get("eos_token_id"), list)
+    use = CHAT if chats else CONTINUE_IMPORTED if evidence.imported else CONTINUE
     about = words.filled(evidence)
     sections = (
         (f"# {words.title}", *_opening(evidence, chats)),
-        ("## How to use it", "", CHAT if chats else CONTINUE),
+        ("## How to use it", "", use),
         ("## In its makers' words", "", about) if about else (),
         ("## How it was made", "", *_making(evidence)),
         ("## Data", "", *data_lines(evidence)),
@@ -123,7 +137,10 @@ def _limits(evidence: Evidence) -> Iterator[str]:
         "- It was tested for what stands under Results and for nothing else: not for truth, bias, "
         "safety, privacy, or resistance to misuse."
     )
-    yield "- It knows only the kinds of text listed under Data."
+    if evidence.imported:
+        yield "- What its weights learnt before they were imported, these records do not say."
+    else:
+        yield "- It knows only the kinds of text listed under Data."
 
 
 def _licence(words: Words) -> Iterator[str]:

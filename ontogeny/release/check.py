@@ -30,6 +30,8 @@ from ontogeny.release.files import (
     read_files,
 )
 from ontogeny.release.jsons import parse_json
+from ontogeny.text.artifact_files import is_ours
+from ontogeny.text.open_language import compile_open_template
 from ontogeny.text.template_language import compile_template
 
 CODE_KEYS = frozenset(
@@ -118,14 +120,21 @@ def _configs(files: Files) -> dict[str, Any]:
             raise CorruptArtifact(
                 f"{name} is not that of {CONFIG}", file=files.directory / GENERATION
             )
+    if TEMPLATE in files.sums:
+        _check_template(files)
+    return found[CONFIG]
+
+
+def _check_template(files: Files) -> None:
+    """Refuses a chat template outside the language of ours, or of that of open weights."""
     path = files.directory / TEMPLATE
+    compiled = compile_template if is_ours(files[TOKENIZER_CONFIG]) else compile_open_template
     try:
-        compile_template(files[TEMPLATE].decode("utf-8"), file=path)
+        compiled(files[TEMPLATE].decode("utf-8"), file=path)
     except UnicodeDecodeError:
         raise CorruptArtifact("the chat template is not UTF-8", file=path) from None
     except InputError as error:
         raise CorruptArtifact(error.reason, file=path, line=error.line) from None
-    return found[CONFIG]
 
 
 def _runs_code(value: object) -> str | None:
@@ -167,7 +176,7 @@ def _evidence(files: Files, config: Mapping[str, Any], parameters: int) -> tuple
     _loops(records, directory)
     for name in OF_MODEL:
         listed = records[model].files.get(name, {}).get("sha256")
-        if listed != files.sums[name]:
+        if listed != files.sums.get(name):
             raise CorruptArtifact(
                 f"not the bytes that the sealed record of {records[model].name} ({model}) lists",
                 file=directory / name,

@@ -29,6 +29,8 @@ from ontogeny.release.jsons import parse_json
 from ontogeny.release.numbers import Citation, written
 
 WEIGHTS, CONFIG, FOLDER = "model.safetensors", "config.json", "evidence"
+IMPORTED = "import_weights"
+"""The stage that takes weights which were trained elsewhere."""
 FILE = re.compile(rf"{FOLDER}/([0-9a-f]{{16}})\.json")
 
 
@@ -128,6 +130,11 @@ class Evidence:
                 waiting.append((each, True))
                 waiting += [(parent, False) for parent in reversed(self.records[each].parents)]
         return list(found)
+
+    @cached_property
+    def imported(self) -> bool:
+        """Whether the life began with weights that were trained elsewhere."""
+        return any(self.records[each].stage == IMPORTED for each in self.lineage)
 
     def concerns(self, record: Record) -> bool:
         """Whether `record` tells of the model, or of a stage on its way, and of none behind it.

@@ -28,7 +28,8 @@ GENERATION, TEMPLATE, TOKENIZER_CONFIG = (
 )
 OF_MODEL = (TEMPLATE, CONFIG, WEIGHTS, "tokenizer.json", TOKENIZER_CONFIG)
 """Files that are the model artifact's own, byte for byte."""
-REQUIRED = {*OF_MODEL, GENERATION, CARD, LICENCES}
+REQUIRED = {*OF_MODEL, GENERATION, CARD, LICENCES} - {TEMPLATE}
+"""Open weights that only continue text come without a chat template."""
 LARGEST_BYTES = 64 << 20  # of any file but the weights
 AGAIN = "get the bundle again"
 
@@ -130,7 +131,7 @@ def _read_sums(path: Path) -> dict[str, str]:
             reason = "no line of 64 lower-case hex digits, two blanks, a path, a line feed"
             raise CorruptArtifact(f"{reason}; {AGAIN}", file=path, line=number)
         name = found[2]
-        if name not in REQUIRED and not FILE.fullmatch(name):
+        if name not in REQUIRED | {TEMPLATE} and not FILE.fullmatch(name):
             reason = f"'{name}' is no file that a bundle has; {AGAIN}"
             raise CorruptArtifact(reason, file=path, line=number)
         if name <= last:

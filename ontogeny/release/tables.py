@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ontogeny.base.artifact import Record
-from ontogeny.release.evidence import Evidence, pointer
+from ontogeny.release.evidence import IMPORTED, Evidence, pointer
 from ontogeny.release.numbers import decimals, escaped, identifier
 
 COUNTED = re.compile(
@@ -24,7 +24,8 @@ def data_lines(evidence: Evidence) -> Iterator[str]:
     """What the model learnt from: sources, what was kept, held out, removed and why."""
     for each in evidence.lineage:
         record = evidence.records[each]
-        if record.kind == "model":
+        imported = record.stage in (IMPORTED, "import_adapter")
+        if record.kind == "model" and not imported:
             continue
         yield f"**{evidence.cite(each, 'name', 's')}** ({evidence.cite(each, 'stage', 's')})"
         sources = record.config.get("sources")
@@ -33,6 +34,8 @@ def data_lines(evidence: Evidence) -> Iterator[str]:
                 evidence.cite(each, pointer("config", "sources", n), "s") for n in _to(sources)
             ]
             yield f"from {', '.join(map(str, cited))}"
+        if imported:
+            yield f"from {evidence.cite(each, pointer('config', 'source'), 's')}, trained elsewhere"
         yield ""
         for number in _to(record.summary):
             yield f"- {evidence.cite(each, pointer('summary', number), 's')}"
