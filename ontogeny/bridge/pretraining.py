@@ -114,6 +114,7 @@ def _learn(
         batch_tokens=config.batch_tokens,
         micro_rows=config.micro_rows,
         end_of_text=vocabulary.end_of_text,
+        begin=vocabulary.begin,
         seed=work.named_seed("data"),
     )
     steps = PackedSteps(_shards(sources), mixture, packing, config.steps)

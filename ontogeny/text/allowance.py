@@ -19,7 +19,8 @@ CHARACTERS = 16 * 2**20
 PER_CHARACTER = 64
 """Characters that may be made for each one that was given."""
 SECONDS = 10.0
-_EXPANDED = 2**20  # values within a value
+_EXPANDED = 2**18  # values within a value
+_TURN = 64  # what a turn of a loop costs beside the text in it
 
 
 @dataclass
@@ -43,12 +44,12 @@ def granted(given: int) -> Iterator[None]:
 
 
 def passes(size: int = 0) -> str:
-    """Looks at the clock and pays for `size` characters; nothing to print.
+    """Looks at the clock and pays for a turn that prints `size` characters; nothing to print.
 
     Raises:
         TemplateError: the time is over, or the allowance used up.
     """
-    _spend(size)
+    _spend(size + _TURN)
     if time.thread_time() > _CURRENT.get().until:
         raise TemplateError(f"it ran for {SECONDS:.0f} seconds")
     return ""
@@ -87,14 +88,14 @@ def _printed_size(value: Any) -> int:
     """About the characters that `value` prints; a value that stands in many places counts in each.
 
     Raises:
-        TemplateError: more than a million values.
+        TemplateError: more than 262,144 values.
     """
     size, count, waiting = 1, 0, [value]
     while waiting:
         each = waiting.pop()
         count += 1
         if count > _EXPANDED:
-            raise TemplateError("a value holds more than a million values")
+            raise TemplateError(f"a value holds more than {_EXPANDED} values")
         if isinstance(each, str):
             size += len(each)
         elif isinstance(each, Mapping):

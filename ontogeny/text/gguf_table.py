@@ -12,6 +12,7 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 """Types of tokens, as the GGUF specification numbers them."""
 MOST_TOKENS = 2**21
 MOST_MERGES = 2**22
+_LONGEST_PIECE = 256
 
 
 class Table:
@@ -40,6 +41,11 @@ class Table:
 
     def scores(self) -> list[float]:
         """One number a token, higher is merged earlier."""
+        if max(map(len, self.tokens)) > _LONGEST_PIECE:
+            raise InputError(
+                f"a piece has more than {_LONGEST_PIECE} characters; make the file anew",
+                file=self.file,
+            )
         scores = self._list("scores", float, MOST_TOKENS)
         if len(scores) != len(self.tokens):
             raise InputError("tokenizer.ggml.scores does not fit the tokens", file=self.file)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from typing import Any
 
 from ontogeny.base.errors import InputError
 from ontogeny.text.artifact_files import CHAT_TEMPLATE, CONFIG, TOKENIZER, config_json
+from ontogeny.text.gguf_merges import mergeable, merges_of_scores, scores_of_merges
 from ontogeny.text.gguf_table import (
     BYTE,
     CONTROL,
@@ -129,7 +129,9 @@ def _pieces(table: Table) -> dict[str, Any]:
         "model": {**frame["model"], **model}
         | {
             "vocab": _vocabulary(table),
-            "merges": merges_of_scores(table.tokens, table.scores(), table.ids(NORMAL)),
+            "merges": merges_of_scores(
+                table.tokens, table.scores(), mergeable(table.tokens, table.types)
+            ),
         },
     }
 
@@ -160,7 +162,10 @@ def gguf_fields(
     if fields["tokenizer.ggml.model"] == "gpt2":
         fields["tokenizer.ggml.merges"] = [" ".join(pair) for pair in pairs]
     else:
-        fields["tokenizer.ggml.scores"] = _scores(tokens, types, pairs)
+        try:
+            fields["tokenizer.ggml.scores"] = scores_of_merges(tokens, types, pairs)
+        except ValueError as error:
+            raise _no_equal(str(error)) from None
     fields |= dict(_ends(tokenizer, specials))
     template = _TAG.sub(r"{#\1 \2 \3#}", tokenizer.chat_template)
     return fields | ({"tokenizer.chat_template": template} if template else {})
@@ -215,25 +220,6 @@ def _listed(
     return tokens, types
 
 
-def _scores(
-    tokens: Sequence[str], types: Sequence[int], pairs: Sequence[tuple[str, str]]
-) -> list[float]:
-    """A score for each token, so that joining by scores is joining by merges."""
-    ids = [i for i, kind in enumerate(types) if kind in (NORMAL, USER_DEFINED)]
-    mergeable = {tokens[i] for i in ids}
-    inside = [pair for pair in pairs if {*pair, "".join(pair)} <= mergeable]
-    ranks: dict[str, float] = {}
-    for pair in inside:
-        ranks.setdefault("".join(pair), -1.0 - len(ranks))
-    scores = [ranks.get(token, 0.0) for token in tokens]
-    implied = merges_of_scores(tokens, scores, ids)
-    pieces = ["".join(pair) for pair in inside]
-    grouped = all(ranks[a] >= ranks[b] for a, b in pairwise(pieces))
-    if not grouped or sorted(map(tuple, implied)) != sorted(inside):
-        raise _no_equal("its merges do not follow from an order of its tokens")
-    return scores
-
-
 def _ends(
     tokenizer: Tokenizer, specials: Mapping[str, int | list[int] | None]
 ) -> Iterator[tuple[str, Any]]:
@@ -255,25 +241,6 @@ def _ends(
         yield f"tokenizer.ggml.{name}_token_id", token_id
     yield "tokenizer.ggml.add_bos_token", vocabulary.begins
     yield "tokenizer.ggml.add_eos_token", False
-
-
-def merges_of_scores(
-    tokens: Sequence[str], scores: Sequence[float], ids: Sequence[int]
-) -> list[list[str]]:
-    """The merges that SentencePiece's BPE does: every way to join two pieces to a third, the
-    piece of the highest score first (Kudo and Richardson 2018, arXiv:1808.06226).
-
-    Args:
-        ids: the pieces that text may become.
-    """
-    known = {tokens[i]: scores[i] for i in ids}
-    order = {tokens[i]: i for i in ids}
-    pairs: list[list[str]] = []
-    for piece in sorted(known, key=lambda each: (-known[each], order[each])):
-        cuts = ([piece[:at], piece[at:]] for at in range(1, len(piece)))
-        whole = [cut for cut in cuts if cut[0] in known and cut[1] in known]
-        pairs += sorted(whole, key=lambda cut: (order[cut[0]], order[cut[1]]))
-    return pairs
 
 
 def _frame(table: Table) -> dict[str, Any]:

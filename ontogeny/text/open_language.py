@@ -246,16 +246,14 @@ def _check(tree: nodes.Template) -> None:
 
 
 def _check_name(node: nodes.Name, parent: nodes.Node, macros: Mapping[str, int]) -> None:
-    called = isinstance(parent, nodes.Call) and parent.node is node
     if node.name.startswith("_") and node.name != "_":
         refuse(f"{node.name!r} is no name of a chat template", node)
-    if node.ctx != "load" and (node.name in _RESERVED or node.name in macros):
+    kept = node.name in _RESERVED or node.name in macros
+    if node.ctx != "load" and kept:
         refuse(f"{node.name!r} may not be assigned", node)
-    if (
-        node.ctx == "load"
-        and not called
-        and (node.name in _RESERVED - {"loop"} or node.name in macros)
-    ):
+    called = isinstance(parent, nodes.Call) and parent.node is node
+    asked = isinstance(parent, nodes.Test) and parent.name in ("defined", "undefined")
+    if node.ctx == "load" and kept and node.name != "loop" and not called and not asked:
         refuse(f"{node.name!r} may only be called", node)
 
 

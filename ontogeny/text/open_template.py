@@ -32,6 +32,7 @@ from ontogeny.text.message import Message, message_to_row
 from ontogeny.text.open_language import compile_open_template
 
 _TURN = (Message("user", "a"), Message("assistant", "b"))
+_SMALL = 256  # characters that a template may take for a message of none
 _FAULTS = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
 
 
@@ -125,7 +126,7 @@ class OpenTemplate:
 
     def _rendered(self, messages: Sequence[Message], generation_prompt: bool) -> str:
         rows = [self._row(message) for message in messages]
-        given = sum(len(each) for message in messages for each in _texts(message))
+        given = sum(_SMALL + len(each) for message in messages for each in _texts(message))
         try:
             with granted(given):
                 return self._template.render(

@@ -10,6 +10,7 @@ Special tokens are unknown to what encodes text. Added tokens that are not speci
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -185,14 +186,13 @@ class OpenVocabulary:
             raise InputError("gigatoken encodes only tokenizers of ours: take 'tokenizers'")
         plain = self._plain()
         first = WholeEncoder(json.dumps(plain, ensure_ascii=False))
-        cuts = steps(plain.get("pre_tokenizer"), "pretokenizers")
-        scheme = [
-            s for s in cuts if s["type"] == "Metaspace" and s.get("prepend_scheme") == "first"
-        ]
-        if not scheme:
+        cuts = copy.deepcopy(steps(plain.get("pre_tokenizer"), "pretokenizers"))
+        first_only = [step for step in cuts if step.get("prepend_scheme") == "first"]
+        if not first_only:
             return first, first
-        for step in scheme:
+        for step in first_only:
             step["prepend_scheme"] = "never"
+        plain["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": cuts}
         return first, WholeEncoder(json.dumps(plain, ensure_ascii=False))
 
     def _plain(self) -> dict[str, Any]:
@@ -201,24 +201,21 @@ class OpenVocabulary:
         Added tokens that are not special are put among the tokens, or `tokenizers` would number
         them anew.
         """
-        parsed = {**json.loads(self.tokenizer_json), "truncation": None, "padding": None}
-        model, special = parsed["model"], set(self.specials)
-        special.discard(model.get("unk_token"))
-        vocab = {name: i for name, i in model["vocab"].items() if name not in special}
-        kept = [each for each in self._added if not each.special]
-        vocab |= {each.content: each.id for each in kept}
-        model["vocab"] = vocab
+        model, special = dict(self._parsed["model"]), set(self.specials)
         made = special | {model.get("unk_token")}
-        pairs = checked_merges(model["merges"], self._parsed["model"]["vocab"])
+        special.discard(model.get("unk_token"))
+        kept = [each for each in self._added if not each.special]
+        vocab = {name: i for name, i in model["vocab"].items() if name not in special}
+        model["vocab"] = vocab | {each.content: each.id for each in kept}
+        pairs = (merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"])
         model["merges"] = [
-            [left, right]
-            for left, right in pairs
-            if left in vocab and right in vocab and left + right not in made
+            pair for pair in pairs if special.isdisjoint(pair) and pair[0] + pair[1] not in made
         ]
         contents = {each.content for each in kept}
-        added = parsed.get("added_tokens") or []
-        parsed["added_tokens"] = [each for each in added if each["content"] in contents]
-        return parsed | {"post_processor": None}
+        added = self._parsed.get("added_tokens") or ()
+        unused = {"truncation": None, "padding": None, "post_processor": None}
+        found = [each for each in added if each["content"] in contents]
+        return {**self._parsed, **unused, "model": model, "added_tokens": found}
 
 
 def parse_open(
@@ -241,6 +238,7 @@ def parse_open(
         named = {_spelling(settings.get(name)) or "" for name in NAMES}
         added_tokens(parsed, named | set(_others(settings)))
         made = OpenVocabulary(data.decode("utf-8"), config.decode("utf-8"))
+        vars(made).update(_parsed=parsed, _config=settings)  # read once: such files are large
         if not {*ENDS_OF_TEXT, made.named.get("eos_token")} & set(made.specials):
             raise DamageError("no token ends a text")
         if any(len(name) < 2 or any(map(str.isspace, name)) for name in made.specials):

@@ -141,7 +141,8 @@ class Tokenizer:
         """Ids of `text`, which is text even where it spells a special token.
 
         `decode` gives back the same string, but for what has no UTF-8 (a lone surrogate becomes
-        U+FFFD) and what a stranger's tokenizer changes (Qwen's brings text to NFC).
+        U+FFFD) and what a stranger's tokenizer changes (Qwen's brings text to NFC, some of
+        Mistral's lose a first space).
         """
         ids: list[int] = self._encoder.encode(encodable(text)).tolist()
         return ids
