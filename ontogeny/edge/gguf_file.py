@@ -29,6 +29,7 @@ from ontogeny.edge.open_weights import OpenWeights, by_frequency
 from ontogeny.plan.shape import Shape
 from ontogeny.text.gguf_vocabulary import tokenizer_files
 
+LONGEST_WORDS = 100
 _IDS = {"bos": "bos", "eos": "eos", "pad": "padding"}
 
 
@@ -117,4 +118,4 @@ def _specials(fields: Mapping[str, Any]) -> dict[str, int | list[int] | None]:
 
 def _text(fields: Mapping[str, Any], name: str) -> str:
     value = fields.get(name)
-    return value if isinstance(value, str) else ""
+    return " ".join(value.split())[:LONGEST_WORDS] if isinstance(value, str) else ""

@@ -83,7 +83,6 @@ def read_directory(source: Source) -> OpenWeights:
         tokenizer=_tokenizer(source),
         dtypes=by_frequency(matrices),
         config={key: value for key, value in config.items() if key not in CODE_KEYS},
-        title=source.path.name if not source.commit else "",
         licence=source.licence(),
         notes=notes,
     )

@@ -30,7 +30,7 @@ class OpenWeights:
         tokenizer: file name -> bytes, as they are to be written.
         dtypes: types of its matrices, the most frequent first, as its format spells them.
         config: the config.json that it came with; None where there was none.
-        title, licence: what it says of itself; "" where it does not.
+        title, licence: what it says of itself; "" where it does not. Never where it lies.
         notes: what was left out, one phrase each.
     """
 

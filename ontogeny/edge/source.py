@@ -225,6 +225,7 @@ def _has_tensors(directory: Path) -> bool:
     return any(directory.glob("*.safetensors"))
 
 
+@functools.cache  # asked for identity, for disk and for the weights: one answer for all
 def _hub(name: str) -> Source:
     """A repository of the hub, from its cache or by network."""
     from huggingface_hub import snapshot_download

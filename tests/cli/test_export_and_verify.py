@@ -126,7 +126,7 @@ def test_words_of_a_person_are_on_the_card(life: TinyLife, finished: Path, tmp_p
 
 
 MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
-    "another format": (("grpo", "--to", "gguf"), "format 'gguf' is not known"),
+    "another format": (("grpo", "--to", "onnx"), "format 'onnx' is not known"),
     "no such artifact": (("nothing",), "no artifact is called 'nothing'"),
     "no model": (("corpus",), "'corpus' is a corpus; give a model or a bundle"),
     "a licence of no form": (("grpo", "--license", "My Own"), "license is 'My Own'"),

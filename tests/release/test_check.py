@@ -89,9 +89,15 @@ def missing(bundle: Path) -> str:
 
 
 def no_list(bundle: Path) -> str:
-    (bundle / "chat_template.jinja").unlink()
+    (bundle / "generation_config.json").unlink()
     seal_again(bundle)
     return "SHA256SUMS:"
+
+
+def no_template(bundle: Path) -> str:
+    (bundle / "chat_template.jinja").unlink()
+    seal_again(bundle)
+    return "chat_template.jinja:1: not the bytes that the sealed record"
 
 
 def extra(bundle: Path) -> str:
@@ -117,7 +123,19 @@ def pipe(bundle: Path) -> str:
 
 @pytest.mark.parametrize(
     "spoil",
-    [swap, link, linked_folder, rename, missing, no_list, extra, folder, deep_folder, pipe],
+    [
+        swap,
+        link,
+        linked_folder,
+        rename,
+        missing,
+        no_list,
+        no_template,
+        extra,
+        folder,
+        deep_folder,
+        pipe,
+    ],
 )
 def test_a_file_that_is_not_the_one_written_is_named(
     bundle: Path, spoil: Callable[[Path], str]
