@@ -17,9 +17,9 @@ def main() -> None:
 
 def _exit_code(arguments: list[str]) -> int:
     try:
-        if arguments[:1] != ["run"]:
+        if arguments[:1] not in (["run"], ["import"]):
             return run_app(arguments)
-        with StopRequest().installed():  # until the run has handlers of its own
+        with StopRequest().installed():  # until the command has handlers of its own
             return run_app(arguments)
     except OntogenyError as error:
         return _tell(error)

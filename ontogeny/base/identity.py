@@ -48,16 +48,27 @@ def code_digest(file: Path) -> str:
     waiting = {str(file): file}
     while waiting:
         name, path = waiting.popitem()
-        text = path.read_text(encoding="utf-8")
         key = str(path.relative_to(PACKAGE_ROOT)) if name != str(file) else ""
-        sources[key] = hashlib.sha256(text.encode()).hexdigest()
-        for module in _mentioned(text):
-            found = _source(module)
-            if found is not None and str(found.relative_to(PACKAGE_ROOT)) not in sources:
+        sources[key], mentioned = _read(path)
+        for module, found, found_key in mentioned:
+            if found_key not in sources:
                 waiting[module] = found
     return digest(sources)
 
 
+@functools.cache
+def _read(path: Path) -> tuple[str, list[tuple[str, Path, str]]]:
+    """sha256 of a source, and (module, file, key) of the modules of ours that it mentions."""
+    text = path.read_text(encoding="utf-8")
+    found = [(module, _source(module)) for module in sorted(_mentioned(text))]
+    return hashlib.sha256(text.encode()).hexdigest(), [
+        (module, source, str(source.relative_to(PACKAGE_ROOT)))
+        for module, source in found
+        if source is not None
+    ]
+
+
+@functools.cache
 def _source(module: str) -> Path | None:
     path = PACKAGE_ROOT.joinpath(*module.split("."))
     for candidate in (path.with_suffix(".py"), path / "__init__.py"):

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 from ontogeny import bridge
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.config import from_dict, to_dict
-from ontogeny.base.errors import InputError, NoSpace, OntogenyError, Stopped, printable
-from ontogeny.base.events import Events, JsonLines
+from ontogeny.base.errors import InputError, printable
 from ontogeny.base.files import read_json
 from ontogeny.base.identity import canonical
-from ontogeny.base.stop import StopRequest
 from ontogeny.base.store import Store, valid_name
 from ontogeny.cli.comparison_table import table
-from ontogeny.cli.console import Console
+from ontogeny.cli.writing import NO_PLAN, writing
 from ontogeny.corpus.shards import domains
 from ontogeny.environments.asking import Form
 from ontogeny.environments.catalogue import ENVIRONMENTS
-from ontogeny.plan.plan import Plan
 from ontogeny.run.run import Run
 from ontogeny.stages.compare import FILE, Compare
 from ontogeny.stages.measure import Measure
-
-NO_PLAN = cast(Plan, None)
-"""No recipe is played here, so nothing asks what may be spent."""
 
 
 def compare(first: str, second: str, root: Path, *, as_json: bool) -> int:
@@ -91,27 +83,17 @@ class _Way:
 
 def _make(store: Store, before: Artifact, after: Artifact) -> Artifact:
     """Makes the comparison, and the measurements that it lacks, as a recipe would."""
-    stop = StopRequest()
-    with store.locked(), stop.installed():
-        events = Events([JsonLines(store.events), Console()])
-        try:
-            store.clear_leftovers()
-            way = _way(store, before, after)
-            run: Callable[..., Artifact] = Run(store, NO_PLAN, way.seed, events, stop)
-            measured = [
-                way.made.get(model.id)
-                or run(way.stage, model, *way.read, name=_name("compare/measure", model))
-                for model in (before, after)
-            ]
-            name = _name("compare", before, after)
-            return run(Compare(), before, after, *measured, way.tokens, name=name)
-        except OntogenyError as error:
-            with contextlib.suppress(NoSpace):  # the first error is the one to tell
-                kind = "stopped" if isinstance(error, Stopped) else "failed"
-                events.log(kind, message=str(error), exit=error.exit_code)
-            raise
-        finally:
-            events.close()
+    with writing(store) as desk:
+        store.clear_leftovers()
+        way = _way(store, before, after)
+        run: Callable[..., Artifact] = Run(store, NO_PLAN, way.seed, desk.events, desk.stop)
+        measured = [
+            way.made.get(model.id)
+            or run(way.stage, model, *way.read, name=_name("compare/measure", model))
+            for model in (before, after)
+        ]
+        name = _name("compare", before, after)
+        return run(Compare(), before, after, *measured, way.tokens, name=name)
 
 
 def _way(store: Store, before: Artifact, after: Artifact) -> _Way:

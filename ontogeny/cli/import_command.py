@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from pathlib import Path
 from typing import cast
 
 from ontogeny.base.artifact import Artifact
-from ontogeny.base.errors import (
-    COMMAND_LINE,
-    InputError,
-    NoSpace,
-    OntogenyError,
-    Stopped,
-    printable,
-)
-from ontogeny.base.events import Events, JsonLines
-from ontogeny.base.stop import StopRequest
+from ontogeny.base.errors import COMMAND_LINE, InputError, printable
 from ontogeny.base.store import Store, valid_name
 from ontogeny.cli.arguments import position
-from ontogeny.cli.console import Console
-from ontogeny.plan.plan import Plan
+from ontogeny.cli.writing import NO_PLAN, writing
 from ontogeny.run.run import Run
 from ontogeny.run.work import Stage
 from ontogeny.stages.import_weights import ImportAdapter, ImportWeights
@@ -52,22 +41,11 @@ def import_weights(
     # a stage says which parents it takes, which the protocol of all stages cannot
     stage = cast(Stage, ImportAdapter(source) if base else ImportWeights(source))
     store = Store.create(root)
-    stop = StopRequest()
-    with store.locked(), stop.installed():
-        events = Events([JsonLines(store.events), Console()])
-        try:
-            store.clear_leftovers()
-            parents = (store.resolve(base),) if base else ()
-            # a single stage reads no plan
-            run = Run(store, cast(Plan, None), seed=0, events=events, stop=stop)
-            artifact = run(stage, *parents, name=called)
-        except OntogenyError as error:
-            with contextlib.suppress(NoSpace):  # the first error is the one to tell
-                kind = "stopped" if isinstance(error, Stopped) else "failed"
-                events.log(kind, message=str(error), exit=error.exit_code)
-            raise
-        finally:
-            events.close()
+    with writing(store) as desk:
+        store.clear_leftovers()
+        parents = (store.resolve(base),) if base else ()
+        run = Run(store, NO_PLAN, seed=0, events=desk.events, stop=desk.stop)
+        artifact = run(stage, *parents, name=called)
     _tell(artifact, called, root, as_json=as_json)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,20 +10,13 @@ from typing import Any
 from ontogeny import bridge
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.config import from_dict, to_dict
-from ontogeny.base.errors import (
-    COMMAND_LINE,
-    InputError,
-    NoSpace,
-    OntogenyError,
-    Stopped,
-    printable,
-)
-from ontogeny.base.events import Events, JsonLines, Sink
+from ontogeny.base.errors import COMMAND_LINE, InputError, printable
+from ontogeny.base.events import Sink
 from ontogeny.base.files import read_json
-from ontogeny.base.stop import StopRequest
 from ontogeny.base.store import Store
 from ontogeny.cli.arguments import position
 from ontogeny.cli.console import Console
+from ontogeny.cli.writing import writing
 from ontogeny.evaluate.claims import Claim
 from ontogeny.plan.plan import Plan
 from ontogeny.report.life import Life, Named, write_life
@@ -63,42 +55,31 @@ def run(options: Options) -> int:
     recipe = load(options.recipe)
     settings = [Setting.parse(text, position(text, f"--set={text}")) for text in options.settings]
     store = Store.create(options.store)
-    stop = StopRequest()
-    with store.locked() as dead, stop.installed():
-        console = Console()
-        events = Events([JsonLines(store.events), console, *_optional_sinks(options)])
-        try:
-            if dead is not None:
-                console.line(
-                    f"a run that ended without a word (pid {dead.get('pid')}) is continued"
-                )
-            store.clear_leftovers()
-            plan = pinned_plan(
-                store,
-                recipe.key,
-                options.budget,
-                options.plan,
-                options.replan,
-                lambda: bridge.calibrate(),
+    with writing(store, lambda: _optional_sinks(options)) as desk:
+        if desk.dead is not None:
+            desk.console.line(
+                f"a run that ended without a word (pid {desk.dead.get('pid')}) is continued"
             )
-            requests = trace(recipe, plan, options.seed, settings)
-            _check_stage_names(options, requests)
-            _print_plan(console, store, recipe, plan, requests, options.dry)
-            if options.dry:
-                return 0
-            span = Span(options.begin, options.until)
-            runner = Run(store, plan, options.seed, events, stop, settings, span)
-            events.log("run", recipe=recipe.name, budget=plan.budget, seed=options.seed)
-            made = runner.play(recipe)
-            page = _report(store, recipe, runner)
-            _print_end(made, store, time.monotonic() - began, page)
-        except OntogenyError as error:
-            with contextlib.suppress(NoSpace):  # the first error is the one to tell
-                kind = "stopped" if isinstance(error, Stopped) else "failed"
-                events.log(kind, message=str(error), exit=error.exit_code)
-            raise
-        finally:
-            events.close()
+        store.clear_leftovers()
+        plan = pinned_plan(
+            store,
+            recipe.key,
+            options.budget,
+            options.plan,
+            options.replan,
+            lambda: bridge.calibrate(),
+        )
+        requests = trace(recipe, plan, options.seed, settings)
+        _check_stage_names(options, requests)
+        _print_plan(desk.console, store, recipe, plan, requests, options.dry)
+        if options.dry:
+            return 0
+        span = Span(options.begin, options.until)
+        runner = Run(store, plan, options.seed, desk.events, desk.stop, settings, span)
+        desk.events.log("run", recipe=recipe.name, budget=plan.budget, seed=options.seed)
+        made = runner.play(recipe)
+        page = _report(store, recipe, runner)
+        _print_end(made, store, time.monotonic() - began, page)
     return 0
 
 

@@ -11,7 +11,7 @@ from ontogeny.base import files as base_files
 from ontogeny.base import store as base_store
 from ontogeny.base.config import execution, from_dict, identity_dict, override, to_dict
 from ontogeny.base.errors import InputError
-from ontogeny.base.identity import artifact_id, canonical, code_digest
+from ontogeny.base.identity import _read, artifact_id, canonical, code_digest
 from ontogeny.plan.shape import Shape
 
 
@@ -115,5 +115,6 @@ def test_the_code_digest_follows_imports_and_lazy_names(tmp_path: Path) -> None:
     for text in ("", "HOME = 'ontogeny.base.files'", "from ontogeny.base import (\n    lock,\n)"):
         lazy.write_text(text)
         code_digest.cache_clear()
+        _read.cache_clear()
         digests.add(code_digest(lazy))
     assert len(digests) == 3
