@@ -12,10 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ontogeny.base.errors import CorruptArtifact, printable
 from ontogeny.base.seeds import named_seed
+from ontogeny.model import tensor_file
 from ontogeny.model.adapter import LowRank, Piece
-from ontogeny.model.tensor_file import read_tensors, write_tensors
 from ontogeny.model.transformer import Transformer
 from ontogeny.model.weights import parts
 from ontogeny.plan.adapter import LoRA
@@ -86,7 +85,7 @@ def save_adapter(model: Transformer, path: Path) -> str:
     Raises:
         NoSpace: the disk takes no more.
     """
-    return write_tensors(path, named_adapter(model))
+    return tensor_file.write_tensors(path, named_adapter(model))
 
 
 def load_adapter(model: Transformer, path: Path) -> None:
@@ -95,7 +94,7 @@ def load_adapter(model: Transformer, path: Path) -> None:
     Raises:
         CorruptArtifact: see `fill`; or a bad file.
     """
-    fill(model, read_tensors(path), path)
+    fill(model, tensor_file.read_tensors(path), path)
 
 
 def fill(model: Transformer, tensors: Mapping[str, Tensor], file: Path) -> None:
@@ -105,22 +104,8 @@ def fill(model: Transformer, tensors: Mapping[str, Tensor], file: Path) -> None:
         CorruptArtifact: a name missing or too many; a wrong shape or dtype; a value that is no
             finite number. Nothing is changed then.
     """
-    wanted = named_adapter(model)
-    for name in sorted(tensors.keys() ^ wanted.keys()):
-        what = "is missing" if name in wanted else "belongs to no target of this model's adapter"
-        raise CorruptArtifact(f"tensor '{printable(name)}' {what}", file=file)
-    for name, target in wanted.items():
-        source = tensors[name]
-        if source.shape != target.shape or not source.is_floating_point():
-            raise CorruptArtifact(
-                f"tensor '{name}' is {source.dtype} {list(source.shape)}, expected numbers of "
-                f"shape {list(target.shape)}; it belongs to another base or rank",
-                file=file,
-            )
-        if not bool(torch.isfinite(source).all()):
-            raise CorruptArtifact(f"tensor '{name}' holds NaN or infinity", file=file)
-    for name, target in wanted.items():
-        target.copy_(tensors[name])
+    remedy = "it belongs to another base, rank or choice of targets"
+    tensor_file.fill(named_adapter(model), tensors, file, remedy=remedy, any_float=True)
 
 
 def _matrices(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ontogeny.base.errors import CorruptArtifact
+from ontogeny.base.errors import CorruptArtifact, printable
 from ontogeny.base.files import disk_errors
 from ontogeny.base.tensor_header import ITEM_BYTES, read_header
 
@@ -101,6 +101,43 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             }
     except OSError as error:
         raise CorruptArtifact(f"cannot read: {error.strerror}", file=path) from error
+
+
+def fill(
+    targets: Mapping[str, Tensor],
+    found: Mapping[str, Tensor],
+    file: Path,
+    *,
+    remedy: str,
+    any_float: bool = False,
+) -> None:
+    """Copies `found` into `targets`, all or nothing.
+
+    Args:
+        file: where `found` comes from, named in errors.
+        remedy: what it means that names or shapes differ.
+        any_float: other floating types than the target's are taken, too.
+
+    Raises:
+        CorruptArtifact: a name missing or too many; a wrong shape or dtype; a value that is no
+            finite number.
+    """
+    for name in sorted(found.keys() ^ targets.keys()):
+        what = "is missing" if name in targets else "does not belong here"
+        raise CorruptArtifact(f"tensor '{printable(name)}' {what}; {remedy}", file=file)
+    for name, target in targets.items():
+        source = found[name]
+        fits = source.dtype == target.dtype or (any_float and source.is_floating_point())
+        if source.shape != target.shape or not fits:
+            raise CorruptArtifact(
+                f"tensor '{name}' is {source.dtype} {list(source.shape)}, expected "
+                f"{target.dtype} {list(target.shape)}; {remedy}",
+                file=file,
+            )
+        if not bool(torch.isfinite(source).all()):
+            raise CorruptArtifact(f"tensor '{name}' holds NaN or infinity", file=file)
+    for name, target in targets.items():
+        target.copy_(found[name])
 
 
 def _tensor(data: bytes, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:

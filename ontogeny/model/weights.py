@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from ontogeny.base.errors import CorruptArtifact
-from ontogeny.model.tensor_file import read_tensors, write_tensors
+from ontogeny.model.tensor_file import fill, read_tensors, write_tensors
 from ontogeny.model.transformer import Transformer
 from ontogeny.plan.shape import Shape
 
@@ -105,19 +103,5 @@ def load_weights(model: Transformer, path: Path) -> None:
         CorruptArtifact: a bad file; a name missing or too many; a wrong shape or dtype; a value
             that is no finite number.
     """
-    found, wanted = read_tensors(path), named_weights(model)
-    for name in sorted(found.keys() ^ wanted.keys()):
-        what = "is missing" if name in wanted else "does not belong to this shape"
-        raise CorruptArtifact(f"tensor {name!r} {what}; the config is another model's", file=path)
-    for name, target in wanted.items():
-        source = found[name]
-        if source.shape != target.shape or source.dtype != target.dtype:
-            raise CorruptArtifact(
-                f"tensor {name!r} is {source.dtype} {list(source.shape)}, "
-                f"expected {target.dtype} {list(target.shape)}",
-                file=path,
-            )
-        if not bool(torch.isfinite(source).all()):
-            raise CorruptArtifact(f"tensor {name!r} holds NaN or infinity", file=path)
-    for name, target in wanted.items():
-        target.copy_(found[name])
+    remedy = "the config is another model's"
+    fill(named_weights(model), read_tensors(path), path, remedy=remedy)
