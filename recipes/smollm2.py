@@ -16,7 +16,6 @@ from ontogeny.base.artifact import Artifact
 from ontogeny.evaluate.claims import Claim
 from ontogeny.plan.adapter import LoRA
 from ontogeny.run.run import Run
-from ontogeny.stages.compare import Compare
 from ontogeny.stages.converse import Converse
 from ontogeny.stages.dpo import DPO
 from ontogeny.stages.drift import Drift
@@ -123,9 +122,6 @@ def line(run: Run) -> Life:
     measured["dpo"] = measure(run, "dpo", models["dpo"], english)
     for name in ("sft", "dpo"):
         measured[f"play/{name}"] = play(run, name, models[name])
-    for before, after in (("smollm2", "sft"), ("sft", "dpo")):
-        sides = models[before], models[after], measured[before], measured[after]
-        run(Compare(), *sides, english, name=f"compare/{after}")
     for name, series, before, after in EFFECTS:
         form = Effect(claim=CLAIMS[name], form="change", series=series)
         run(form, measured[before], measured[after], name=name)

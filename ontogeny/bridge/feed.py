@@ -25,6 +25,7 @@ from ontogeny.base.errors import InputError
 from ontogeny.base.seeds import named_seed
 from ontogeny.corpus.shards import Shard
 from ontogeny.objectives.batch import Batch
+from ontogeny.plan.memory import Load
 
 Ids = npt.NDArray[np.int64]
 
@@ -217,6 +218,10 @@ class PackedSteps:
             _batch(rows[first : first + size], f"step {self.taken} rows {first}+")
             for first in range(0, len(rows), size)
         ]
+
+    def load(self) -> Load:
+        """Every step has as many rows."""
+        return Load(rows=self.packing.rows, width=self.packing.context)
 
     def state(self) -> dict[str, Any]:
         """Where the mixture stands after the last step taken."""

@@ -11,8 +11,10 @@ import torch
 
 from ontogeny.bridge.adapters import begin_adapter, finish_adapter, train_flops_per_token
 from ontogeny.bridge.calibration import matmul_peak
+from ontogeny.bridge.room import require_room
 from ontogeny.model.transformer import Transformer
 from ontogeny.objectives.loss import Objective
+from ontogeny.plan.memory import gigabytes
 from ontogeny.plan.optimization import Optimization
 from ontogeny.plan.shape import Shape
 from ontogeny.run.work import Work
@@ -40,6 +42,7 @@ class Speed:
     peak: float
     stall_seconds: float
     learnt: str = ""
+    memory: str = ""
 
     def note(self) -> str:
         """One line for a person: the share of the peak, and what bounds it."""
@@ -49,7 +52,8 @@ class Speed:
         return (
             f"{learnt}{self.model / 1e9:.0f} GFLOP/s, {share:.0%} of this machine's matmul peak "
             f"({self.peak / 1e9:.0f}){muon}; bound by what is no large product: attention, norms, "
-            f"activations; checkpoints took {self.stall_seconds:.1f} s"
+            f"activations; checkpoints took {self.stall_seconds:.1f} s; "
+            f"{self.memory} of memory expected"
         )
 
 
@@ -68,10 +72,12 @@ def fit(
 
     Raises:
         Stopped: a signal came; the checkpoint stands.
-        NoSpace: the disk takes no more; the last checkpoint stands.
+        NoSpace: it will not fit into memory; or the disk takes no more, the last checkpoint stands.
         OntogenyError: the gradient stayed no finite number.
     """
     learnt = begin_adapter(work, model, config)
+    model.recompute = config.recompute
+    needed = require_room(work, model, steps, config)
     schedule = WSD(count, round(count * config.warmup), config.decay)
     optimizer = Optimizer(model, _settings(config), schedule)
     torch.manual_seed(work.named_seed("global"))
@@ -98,6 +104,7 @@ def fit(
         peak=max(peak, matmul_peak(model.device)),
         stall_seconds=saver.spent,
         learnt=learnt,
+        memory=gigabytes(needed.total),
     )
     return training.counters, speed
 

@@ -5,7 +5,7 @@ Knows no objective's formula. Sequences are laid side by side, each sees only it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +55,47 @@ class Packed:
         numbers = [number for answer in values for number in answer]
         flat_M[inside_M] = torch.tensor(numbers, dtype=torch.float32)
         return flat_M.view_as(self.weights_BT)
+
+
+def pieces(
+    positions: Sequence[int], width: int, most_rows: int, together: int = 1
+) -> list[tuple[slice, int]]:
+    """Micro-batches of at most `most_rows` rows of `width`: which sequences, and their rows.
+
+    The sequences stay in order; each run of `together` of them stays in one micro-batch, even
+    where it alone takes more rows.
+
+    Args:
+        positions: tokens of each sequence, none above `width`.
+    """
+    found: list[tuple[slice, int]] = []
+    first, rows, filled = 0, 1, 0
+    for start in range(0, len(positions), together):
+        unit = positions[start : start + together]
+        taken, room = _laid(unit, width, rows, filled)
+        if taken > most_rows and start > first:
+            found.append((slice(first, start), rows))
+            first = start
+            taken, room = _laid(unit, width, 1, 0)
+        rows, filled = taken, room
+    return [*found, (slice(first, len(positions)), rows)]
+
+
+def _laid(positions: Iterable[int], width: int, rows: int, filled: int) -> tuple[int, int]:
+    """(rows begun, tokens in the last one) when `positions` stand behind what is there."""
+    for length in positions:
+        if filled + length > width:
+            rows, filled = rows + 1, 0
+        filled += length
+    return rows, filled
+
+
+def row_width(longest: int, context: int, least: int) -> int:
+    """Tokens of a row that holds the longest sequence, and others: `least` where that suffices.
+
+    The number of rows is no result, their padding costs time and memory.
+    """
+    return min(context, max(least, longest))
 
 
 def pack(said: Sequence[Said], width: int, fill: int) -> Packed:

@@ -16,15 +16,18 @@ from ontogeny.base.seeds import named_seed
 from ontogeny.bridge.device import device
 from ontogeny.bridge.fit import fit
 from ontogeny.bridge.models import chats, load_model, save_model
-from ontogeny.bridge.packing import Said, pack
+from ontogeny.bridge.packing import Said, pack, pieces, row_width
 from ontogeny.infer.scoring import score
 from ontogeny.objectives.batch import Batch, Pairs
 from ontogeny.objectives.preference import DPO
+from ontogeny.plan.memory import Load
 from ontogeny.plan.optimization import OverPairs
 from ontogeny.run.work import Made, Work
 
 PAIRS = "pairs.jsonl"
 HELDOUT = "heldout.jsonl"
+ROW = 1024
+"""Tokens of a row, unless an answer is longer or the context shorter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,13 @@ def prefer(config: OverPairs, work: Work, parent: Artifact, pairs: Artifact) -> 
             f"'{pairs.name}' has {len(known)} pairs, a step takes {at_once}; make more pairs"
         )
     steps = PairSteps(
-        known, at_once, count, model.shape.context, tokenizer.pad, work.named_seed("data")
+        known,
+        at_once,
+        count,
+        _width(known, model.shape.context),
+        tokenizer.pad,
+        work.named_seed("data"),
+        config.micro_rows,
     )
     objective = DPO(
         config.beta, config.loss, config.label_smoothing, config.length_normalised, config.nll
@@ -126,15 +135,31 @@ def _with_reference(model: Any, pairs: Sequence[Pair]) -> list[Pair]:
     ]
 
 
+def _width(pairs: Sequence[Pair], context: int) -> int:
+    longest = max(each.positions for pair in pairs for each in (pair.chosen, pair.rejected))
+    return row_width(longest, context, ROW)
+
+
 class PairSteps:
-    """`count` steps of so many pairs each, in a new order each epoch."""
+    """`count` steps of so many pairs each, in a new order each epoch.
+
+    A micro-batch has at most `micro_rows` rows of `width` tokens, or one pair.
+    """
 
     def __init__(
-        self, pairs: Sequence[Pair], at_once: int, count: int, width: int, fill: int, seed: int
+        self,
+        pairs: Sequence[Pair],
+        at_once: int,
+        count: int,
+        width: int,
+        fill: int,
+        seed: int,
+        micro_rows: int = 32,
     ) -> None:
         self.pairs, self.at_once, self.count = pairs, at_once, count
-        self.width, self.fill, self.seed = width, fill, seed
+        self.width, self.fill, self.seed, self.micro_rows = width, fill, seed, micro_rows
         self.taken = 0
+        self._order = -1, np.empty(0, np.int64)
 
     def __iter__(self) -> Iterator[list[Batch]]:
         return self
@@ -142,15 +167,41 @@ class PairSteps:
     def __next__(self) -> list[Batch]:
         if self.taken == self.count:
             raise StopIteration
-        first = self.taken * self.at_once
+        drawn = self._drawn(self.taken)
         self.taken += 1
-        chosen = [self._pair(place) for place in range(first, first + self.at_once)]
-        return [pair_batch(chosen, self.width, self.fill, f"step {self.taken}")]
+        found = self._pieces(drawn, self.micro_rows)
+        numbers = [""] if len(found) == 1 else [f" part {n + 1}" for n in range(len(found))]
+        return [
+            pair_batch(
+                drawn[part.start // 2 : part.stop // 2],
+                self.width,
+                self.fill,
+                f"step {self.taken}{number}",
+            )
+            for (part, _), number in zip(found, numbers, strict=True)
+        ]
+
+    def load(self) -> Load:
+        """The most that a step holds."""
+        drawn = [self._drawn(step) for step in range(self.count)]
+        rows = max(self._pieces(step, self.at_once * 2)[0][1] for step in drawn)
+        together = max(self._pieces([pair], 2)[0][1] for pair in self.pairs)
+        return Load(rows=rows, width=self.width, together=together, scored=True)
+
+    def _pieces(self, drawn: Sequence[Pair], most_rows: int) -> list[tuple[slice, int]]:
+        positions = [each.positions for pair in drawn for each in (pair.chosen, pair.rejected)]
+        return pieces(positions, self.width, most_rows, together=2)
+
+    def _drawn(self, step: int) -> list[Pair]:
+        first = step * self.at_once
+        return [self._pair(place) for place in range(first, first + self.at_once)]
 
     def _pair(self, place: int) -> Pair:
         epoch, inside = divmod(place, len(self.pairs))
-        order = np.random.default_rng(named_seed(self.seed, "order", epoch))
-        return self.pairs[int(order.permutation(len(self.pairs))[inside])]
+        if self._order[0] != epoch:
+            source = np.random.default_rng(named_seed(self.seed, "order", epoch))
+            self._order = epoch, source.permutation(len(self.pairs))
+        return self.pairs[int(self._order[1][inside])]
 
     def state(self) -> dict[str, int]:
         """The number of steps taken; everything else follows from it."""

@@ -20,7 +20,7 @@ from ontogeny.bridge.device import device
 from ontogeny.bridge.fit import fit
 from ontogeny.bridge.local_policy import LocalPolicy
 from ontogeny.bridge.models import chats, load_model, save_model
-from ontogeny.bridge.packing import Packed, Said, pack
+from ontogeny.bridge.packing import Packed, Said, pack, pieces, row_width
 from ontogeny.environments.asking import Answered, Question, ask_all, question
 from ontogeny.environments.environment import Environment
 from ontogeny.environments.own import environments_of
@@ -29,9 +29,17 @@ from ontogeny.infer.scoring import score
 from ontogeny.model.transformer import Transformer
 from ontogeny.objectives.batch import Batch, Rollouts
 from ontogeny.objectives.policy_gradient import GRPO, group_advantages
+from ontogeny.plan.memory import Load
 from ontogeny.plan.optimization import OverRollouts
 from ontogeny.run.work import Made, Work
 from ontogeny.text.tokenizer import Tokenizer
+
+ROW = 256
+"""Tokens of a row, unless an answer is longer or the context shorter."""
+SLOTS = 256
+"""Most answers that are sampled at once; the others wait for the first ones to end."""
+LOOKED_AT = 16
+"""Steps whose questions are looked at before the first, to know how long they are."""
 
 
 def reinforce(
@@ -106,11 +114,11 @@ class RolloutSteps:
             raise StopIteration
         began = time.perf_counter()
         answered = self.rollout(self.taken)
-        batch = self._batch(answered)
+        batches = self._batches(answered)
         self.taken += 1
         self.answers += len(answered)
         self.seconds += time.perf_counter() - began
-        return [batch]
+        return batches
 
     def state(self) -> dict[str, int]:
         """The number of steps taken; everything else follows from it and the weights."""
@@ -119,6 +127,31 @@ class RolloutSteps:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue behind `taken` steps."""
         self.taken = int(state["taken"])
+
+    def load(self) -> Load:
+        """The most that a step holds, if every answer takes all its tokens.
+
+        By the questions of a few steps of the run, which depend on no weight.
+        """
+        looked = range(0, self.play.steps, max(1, self.play.steps // LOOKED_AT))
+        drawn = [self._questions(named_seed(self.seed, "step", step)) for step in looked]
+        lengths = [[len(each.prompt) + self.play.max_tokens for each in step] for step in drawn]
+        longest = min(max(map(max, lengths)), self.model.shape.context)
+        width = row_width(longest - 1, self.model.shape.context, ROW)
+        answers = [min(most - 1, width) for most in max(lengths, key=sum)] * self.play.group
+        slots = min(len(answers), SLOTS)
+        return Load(
+            rows=pieces(sorted(answers), width, len(answers))[0][1],
+            width=width,
+            scored=True,
+            cached=slots * self._room(longest),
+            sampling=slots,
+            reference=self.reference is not None,
+        )
+
+    def _room(self, longest: int) -> int:
+        """Tokens of a slot."""
+        return min(self.model.shape.context, -(-longest // 64) * 64)
 
     def note(self) -> str:
         """How fast the rollouts of this session were."""
@@ -164,31 +197,46 @@ class RolloutSteps:
                 f"{self.model.shape.context}; lower max_tokens or leave the environment out"
             )
         if self._policy is None or self._policy.engine.length < longest:
-            room = min(self.model.shape.context, -(-longest // 64) * 64)
-            self._policy = LocalPolicy(Engine(self.model, slots=len(questions), length=room))
+            slots = min(len(questions), SLOTS)
+            engine = Engine(self.model, slots=slots, length=self._room(longest))
+            self._policy = LocalPolicy(engine)
         self._policy.engine.version = self.taken
         return self._policy
 
-    def _batch(self, answered: Sequence[Answered]) -> Rollouts:
+    def _batches(self, answered: Sequence[Answered]) -> list[Batch]:
+        """Micro-batches of at most `micro_rows` rows; credit is shared out before the split."""
         rewards_S = np.array([each.score for each in answered], np.float32)
         reward_GK = torch.from_numpy(rewards_S).view(-1, self.play.group)
         if self.play.shuffled:
             source = np.random.default_rng(named_seed(self.seed, "shuffle", self.taken))
             reward_GK = torch.from_numpy(source.permuted(reward_GK.numpy(), axis=1))
-        turns = [each.trajectory.turns[0] for each in answered]
-        said = [Said(turn.context, turn.completion.ids) for turn in turns]
-        packed = pack(said, _width(said, self.model.shape.context), self.tokenizer.pad)
+        advantage_S = group_advantages(reward_GK, self.play.baseline).flatten()
+        positions = [_said(each).positions for each in answered]
+        width = row_width(max(positions), self.model.shape.context, ROW)
+        found = pieces(positions, width, self.play.micro_rows)
+        numbers = [""] if len(found) == 1 else [f" part {n + 1}" for n in range(len(found))]
+        return [
+            self._batch(answered[part], advantage_S[part], width, number)
+            for (part, _), number in zip(found, numbers, strict=True)
+        ]
+
+    def _batch(
+        self, answered: Sequence[Answered], advantage_S: torch.Tensor, width: int, number: str
+    ) -> Rollouts:
+        said = [_said(each) for each in answered]
+        packed = pack(said, width, self.tokenizer.pad)
+        log_probs = [each.trajectory.turns[0].completion.log_probs for each in answered]
         return Rollouts(
             packed.tokens_BT,
             packed.targets_BT,
             packed.weights_BT,
             packed.documents,
-            f"rollout {self.taken + 1}",
+            f"rollout {self.taken + 1}{number}",
             answer_BT=packed.answer_BT,
             answers=len(said),
-            advantage_S=group_advantages(reward_GK, self.play.baseline).flatten(),
+            advantage_S=advantage_S,
             reward_S=torch.tensor([each.score for each in answered], dtype=torch.float32),
-            sampled_BT=packed.spread([turn.completion.log_probs for turn in turns]),
+            sampled_BT=packed.spread(log_probs),
             reference_BT=self._reference(packed, said),
         )
 
@@ -199,6 +247,6 @@ class RolloutSteps:
         return packed.spread([log_probs for log_probs, _ in score(self.reference, pairs)])
 
 
-def _width(said: Sequence[Said], context: int) -> int:
-    """A row that holds the longest answer and some others: the rows' number is no result."""
-    return min(context, max(256, max(each.positions for each in said)))
+def _said(answered: Answered) -> Said:
+    turn = answered.trajectory.turns[0]
+    return Said(turn.context, turn.completion.ids)

@@ -72,6 +72,7 @@ def run(options: Options) -> int:
         requests = trace(recipe, plan, options.seed, settings)
         _check_stage_names(options, requests)
         _print_plan(desk.console, store, recipe, plan, requests, options.dry)
+        _check_room(store, requests)
         if options.dry:
             return 0
         span = Span(options.begin, options.until)
@@ -100,6 +101,14 @@ def _check_stage_names(options: Options, requests: list[Request]) -> None:
                 file=COMMAND_LINE,
                 line=position(name, f"{option}={name}"),
             )
+
+
+def _check_room(store: Store, requests: list[Request]) -> None:
+    """Refuses before the first stage what is known not to fit into memory; others refuse later."""
+    for request in requests:
+        check = getattr(request.stage, "check_room", None)
+        if check is not None and not store.has(request.id):
+            check(request.name)
 
 
 def _print_plan(

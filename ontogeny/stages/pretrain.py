@@ -10,6 +10,7 @@ from ontogeny import bridge
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
 from ontogeny.plan.optimization import OverTokens
+from ontogeny.plan.room import refuse_planned
 from ontogeny.plan.shape import Shape
 from ontogeny.run.work import Made, Work
 
@@ -41,6 +42,10 @@ class Pretrain(OverTokens):
     def flops(self) -> float:
         """FLOPs of the whole stage, for the plan's estimate of time."""
         return self.steps * self.batch_tokens * self.shape.train_flops_per_token()
+
+    def check_room(self, name: str) -> None:
+        """Raises NoSpace where the stage called `name` will not fit into memory."""
+        refuse_planned(name, self.shape, self)
 
     def disk_bytes(self, *_: Artifact) -> int:
         """Room for the model and three checkpoints of weights and moments, in fp32."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from ontogeny.base.errors import InputError
-from ontogeny.model.memory import keep_freed_memory
+from ontogeny.model.memory import give_freed_memory_back, keep_freed_memory
 from ontogeny.model.transformer import Transformer
 from ontogeny.objectives.batch import Batch
 from ontogeny.objectives.loss import Loss, Objective
@@ -94,7 +94,7 @@ def train(
             those of the last good step.
     """
     counters = Counters() if counters is None else counters
-    keep_freed_memory()
+    (give_freed_memory_back if model.recompute else keep_freed_memory)()
     model.train()
     for batches in steps:
         report = _step(model, objective, batches, optimizer, counters)

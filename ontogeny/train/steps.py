@@ -12,6 +12,7 @@ from queue import Empty, Full, Queue
 from typing import Any, Protocol
 
 from ontogeny.objectives.batch import Batch
+from ontogeny.plan.memory import Load
 
 State = dict[str, Any]
 """JSON values only."""
@@ -26,6 +27,10 @@ class Steps(Protocol):
 
     def __next__(self) -> list[Batch]:
         """The micro-batches of the next optimizer step (at least one)."""
+        ...
+
+    def load(self) -> Load:
+        """The most that a step asks of the model at once."""
         ...
 
     def state(self) -> State:
@@ -51,6 +56,13 @@ class ListSteps:
             raise StopIteration
         self.position += 1
         return self.steps[self.position - 1]
+
+    def load(self) -> Load:
+        """Rows of the largest step, and the widest of all."""
+        return Load(
+            rows=max(sum(len(batch.tokens_BT) for batch in step) for step in self.steps),
+            width=max(batch.tokens_BT.shape[1] for step in self.steps for batch in step),
+        )
 
     def state(self) -> State:
         """The number of elements given."""
@@ -85,6 +97,10 @@ class Prefetch:
             raise item
         batches, self._consumed = item
         return batches
+
+    def load(self) -> Load:
+        """That of the steps themselves."""
+        return self.steps.load()
 
     def state(self) -> State:
         """Of the last element given, not of the last one read."""

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ontogeny.base.errors import InputError
-from ontogeny.bridge.packing import Said, pack
+from ontogeny.bridge.packing import Said, pack, pieces, row_width
 
 FILL = 999
 WIDTH = 12
@@ -86,3 +86,34 @@ def test_values_for_other_tokens_are_refused() -> None:
     packed = pack(numbered([(2, 3)]), WIDTH, FILL)
     with pytest.raises(RuntimeError):
         packed.spread([[1.0, 2.0]])
+
+
+@given(
+    st.lists(st.integers(1, WIDTH), min_size=1, max_size=12),
+    st.integers(1, 5),
+    st.integers(1, 3),
+)
+def test_pieces_are_whole_in_order_and_no_larger_than_told(
+    positions: list[int], most_rows: int, together: int
+) -> None:
+    found = pieces(positions, WIDTH, most_rows, together)
+    assert [n for part, _ in found for n in range(part.start, part.stop)] == [
+        *range(len(positions))
+    ]
+    for part, rows in found:
+        said = [Said((0,), (0,) * length) for length in positions[part]]
+        assert len(pack(said, WIDTH, FILL).documents) == rows
+        assert part.start % together == 0
+        assert rows <= most_rows or part.stop - part.start <= together
+
+
+def test_what_fits_into_the_rows_is_one_piece() -> None:
+    positions = [5, 7, 4, 4, 12]
+    assert pieces(positions, WIDTH, 3) == [(slice(0, 5), 3)]
+    assert pieces(positions, WIDTH, 2) == [(slice(0, 4), 2), (slice(4, 5), 1)]
+
+
+def test_a_row_is_as_wide_as_its_longest_answer_needs() -> None:
+    assert row_width(300, 2048, 256) == 300
+    assert row_width(30, 2048, 256) == 256
+    assert row_width(30, 64, 256) == 64

@@ -22,6 +22,9 @@ from ontogeny.model.transformer import Transformer
 from ontogeny.objectives.batch import Pairs
 from ontogeny.objectives.preference import DPO
 from ontogeny.plan.shape import Shape
+from ontogeny.train.loop import Report, train
+from ontogeny.train.optimizer import Optimizer, OptimizerSettings
+from ontogeny.train.schedule import WSD
 
 FILL = 99
 WIDTH = 24
@@ -87,6 +90,56 @@ def test_chosen_stands_before_rejected_and_the_reference_beside_its_answer() -> 
     assert torch.equal(batch.reference_S, expected)
     lengths = [len(e.answer) for pair in known for e in (pair.chosen, pair.rejected)]
     assert batch.lengths().tolist() == lengths
+
+
+def learnt(objective: DPO, micro_rows: int) -> tuple[list[Report], list[int], Transformer]:
+    """Two steps of 6 pairs: reports, micro-batches of each step, and the model."""
+    model = Transformer(Shape(100, 32, 2, 4, 2, 8, 64, 32))
+    initialise(model, 2)
+    batches = PairSteps(pairs(12), 6, 2, WIDTH, FILL, 0, micro_rows)
+    counts = [len(each) for each in PairSteps(pairs(12), 6, 2, WIDTH, FILL, 0, micro_rows)]
+    reports: list[Report] = []
+    settings = OptimizerSettings(peak_lr=0.01, matrices="adamw")
+    train(model, objective, batches, Optimizer(model, settings, WSD(9)), [reports.append])
+    return reports, counts, model
+
+
+@pytest.mark.parametrize(
+    "objective", [DPO(nll=0.5), DPO(loss="ipo", length_normalised=True)], ids=["sigmoid", "ipo"]
+)
+def test_micro_batches_of_pairs_change_nothing_but_rounding(objective: DPO) -> None:
+    whole, one, model = learnt(objective, micro_rows=32)
+    parts, many, other = learnt(objective, micro_rows=1)
+    assert one == [1, 1]
+    assert min(many) >= 3
+    for a, b in zip(whole, parts, strict=True):
+        assert b.loss == pytest.approx(a.loss, rel=1e-5)
+        assert b.gradient_norm == pytest.approx(a.gradient_norm, rel=1e-4)
+        assert b.metrics == pytest.approx(a.metrics, rel=1e-4, abs=1e-6)
+        assert b.counts == a.counts
+    for first, second in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-4)
+
+
+def test_a_pair_is_never_divided() -> None:
+    known = pairs(12)
+    for batches in PairSteps(known, 6, 2, WIDTH, FILL, 0, micro_rows=1):
+        assert len(batches) > 2
+        assert sum(len(prompts_of(batch)) for batch in batches) == 6  # type: ignore[arg-type]
+
+
+def test_a_stage_knows_the_most_rows_of_its_steps() -> None:
+    load = steps(pairs(10)).load()
+    rows = [batch.tokens_BT.shape for (batch,) in steps(pairs(10))]
+    assert (load.rows, load.width) == (max(shape[0] for shape in rows), WIDTH)
+    assert load.scored
+    assert load.together == 1
+
+
+def test_a_pair_that_needs_two_rows_is_told() -> None:
+    long = Said((1, 2), (3,) * 18)
+    known = [*pairs(9), Pair(long, Said((1, 2), (4,) * 18))]
+    assert steps(known).load().together == 2
 
 
 @pytest.mark.parity

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from ontogeny.base.errors import InputError
+from ontogeny.bridge import reinforcement
 from ontogeny.bridge.reinforcement import RolloutSteps
 from ontogeny.model.initial import initialise
 from ontogeny.model.transformer import Transformer
 from ontogeny.objectives.batch import Rollouts
-from ontogeny.objectives.policy_gradient import GRPO, group_advantages
+from ontogeny.objectives.policy_gradient import GRPO, Normalise, group_advantages
 from ontogeny.plan.optimization import OverRollouts
 from ontogeny.plan.shape import Shape
 from ontogeny.text.tokenizer import Tokenizer
@@ -113,6 +114,56 @@ def test_what_earns_reward_becomes_likelier(model: Transformer, tokenizer: Token
     reports = learn(model, steps_of(model, tokenizer, **play))
     rewards = [report.metrics["reward"] for report in reports]
     assert sum(rewards[-4:]) / 4 > sum(rewards[:4]) / 4 + 0.1
+
+
+@pytest.mark.parametrize("normalise", ["token", "answer", "constant"])
+def test_micro_batches_of_answers_change_nothing_but_rounding(
+    model: Transformer, tokenizer: Tokenizer, normalise: Normalise
+) -> None:
+    """Advantages and counts are those of the whole step; a group may be divided."""
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    objective = GRPO(normalise=normalise, max_tokens=6)
+    play = {"environments": {"vowels-3": 1.0}, "group": 12, "steps": 1}
+    found = []
+    for micro_rows in (32, 1):
+        model.load_state_dict(start)
+        steps = steps_of(model, tokenizer, micro_rows=micro_rows, **play)
+        (report,) = learn(model, steps, objective)
+        found.append((report, [value.clone() for value in model.parameters()]))
+    (whole, after), (parts, again) = found
+    assert len(whole.names) == 1
+    assert len(parts.names) >= 4
+    assert parts.loss == pytest.approx(whole.loss, abs=1e-6)
+    assert parts.gradient_norm == pytest.approx(whole.gradient_norm, rel=1e-4)
+    assert parts.metrics == pytest.approx(whole.metrics, rel=1e-4, abs=1e-5)
+    assert parts.counts == whole.counts
+    for first, second in zip(after, again, strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-3)
+
+
+def test_a_stage_knows_how_much_it_will_hold(model: Transformer, tokenizer: Tokenizer) -> None:
+    steps = steps_of(model, tokenizer)
+    load = steps.load()
+    assert load.sampling == PLAY.prompts * PLAY.group
+    assert load.cached % load.sampling == 0
+    for batch in batches(steps):
+        rows, width = batch.tokens_BT.shape
+        assert width == load.width
+        assert load.rows - 2 <= rows <= load.rows
+
+
+def test_answers_beyond_the_slots_wait(
+    model: Transformer, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = steps_of(model, tokenizer).rollout(1)
+    monkeypatch.setattr(reinforcement, "SLOTS", 8)
+    waves = steps_of(model, tokenizer).rollout(1)
+    assert [each.question for each in waves] == [each.question for each in whole]
+    said = [
+        [each.trajectory.turns[0].completion.ids for each in answers] for answers in (whole, waves)
+    ]
+    # a row's logits differ in the last bits with the company it keeps
+    assert sum(a == b for a, b in zip(*said, strict=True)) >= 0.9 * len(whole)
 
 
 def test_a_rollout_is_repeatable_and_depends_on_step_seed_and_weights(
