@@ -14,6 +14,7 @@ from ontogeny.bridge.models import chats, load_model, save_model
 from ontogeny.model.adapted import adapter_of, attach, merge
 from ontogeny.model.adapter_file import put_on, write_adapter
 from ontogeny.model.transformer import Transformer
+from ontogeny.plan.activations import sizes
 from ontogeny.plan.adapter import LoRA
 from ontogeny.plan.optimization import Optimization
 from ontogeny.plan.shape import Shape
@@ -48,18 +49,9 @@ def finish_adapter(work: Work, model: Transformer) -> None:
 
 def adapter_parameters(shape: Shape, adapter: LoRA) -> tuple[int, int]:
     """(numbers in A and B, with which every token is multiplied; those of DoRA's magnitudes)."""
-    q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    sizes = {
-        "q_proj": (shape.hidden, q),
-        "k_proj": (shape.hidden, kv),
-        "v_proj": (shape.hidden, kv),
-        "o_proj": (q, shape.hidden),
-        "gate_proj": (shape.hidden, shape.ff),
-        "up_proj": (shape.hidden, shape.ff),
-        "down_proj": (shape.ff, shape.hidden),
-    }
-    layer = adapter.rank * sum(sum(sizes[name]) for name in adapter.targets)
-    rows = sum(sizes[name][1] for name in adapter.targets) if adapter.kind == "dora" else 0
+    matrices = sizes(shape)
+    layer = adapter.rank * sum(sum(matrices[name]) for name in adapter.targets)
+    rows = sum(matrices[name][0] for name in adapter.targets) if adapter.kind == "dora" else 0
     return shape.layers * layer, shape.layers * rows
 
 

@@ -13,6 +13,7 @@ import torch
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import CorruptArtifact, InputError
 from ontogeny.base.seeds import named_seed
+from ontogeny.bridge.adapters import train_flops_per_token
 from ontogeny.bridge.device import device
 from ontogeny.bridge.fit import fit
 from ontogeny.bridge.models import chats, load_model, save_model
@@ -77,7 +78,7 @@ def prefer(config: OverPairs, work: Work, parent: Artifact, pairs: Artifact) -> 
         summary=(f"{len(known):,} pairs, {count} steps of {at_once}",),
         notes=(speed.note(),) if speed is not None else (),
         tokens=round(seen),
-        flops=round(seen) * model.shape.train_flops_per_token(),
+        flops=round(seen) * train_flops_per_token(model.shape, config.adapter, steps.width),
     )
 
 

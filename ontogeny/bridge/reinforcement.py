@@ -16,6 +16,7 @@ import torch
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
 from ontogeny.base.seeds import named_seed
+from ontogeny.bridge.adapters import train_flops_per_token
 from ontogeny.bridge.device import device
 from ontogeny.bridge.fit import fit
 from ontogeny.bridge.local_policy import LocalPolicy
@@ -66,7 +67,9 @@ def reinforce(
     model.eval()
     save_model(work.payload, model, parent, chats=chats(parent))
     answers = config.steps * config.prompts * config.group
-    rates = model.shape.train_flops_per_token() + model.shape.forward_flops_per_token()
+    width = min(ROW, model.shape.context)
+    rates = train_flops_per_token(model.shape, config.adapter, width)
+    rates += model.shape.forward_flops_per_token(width)
     return Made(
         metrics={"steps": config.steps, "answers": answers, "skipped_steps": counters.skipped},
         summary=(

@@ -48,7 +48,7 @@ def export(reference: str, root: Path, options: Options) -> None:
     store = Store.open(root)
     artifact = store.resolve(reference)
     target = options.out or Path(artifact.name.replace("/", "-") + ENDINGS[options.to])
-    _require_free(target)
+    _require_free(target, a_file=options.to == "gguf")
     files.require_directory(target.absolute().parent)
     if options.to == "gguf":
         from ontogeny.cli import export_gguf
@@ -106,11 +106,11 @@ def _whole(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _require_free(target: Path) -> None:
+def _require_free(target: Path, *, a_file: bool) -> None:
     if os.path.lexists(target) and not (
-        target.is_dir() and not target.is_symlink() and not any(target.iterdir())
+        not a_file and target.is_dir() and not target.is_symlink() and not any(target.iterdir())
     ):
-        raise InputError("is already there; name another directory by --out", file=target)
+        raise InputError("is already there; name another place by --out", file=target)
 
 
 def _fill(

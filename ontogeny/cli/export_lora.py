@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ontogeny import bridge
 from ontogeny.base import files
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
@@ -48,17 +49,27 @@ def fill(directory: Path, store: Store, artifact: Artifact) -> None:
         artifact.file(name)
     read_adapter(artifact.path / FOLDER)
     base = _base(store, artifact)
-    place = f"{base.replace('/', '-')}-hf"
+    if bridge.shape_of(base) != bridge.shape_of(artifact):
+        raise InputError(
+            f"'{artifact.name}' has other positions than '{base.name}', which the adapter alone "
+            "cannot say; give --to hf for all weights",
+            file=store.root,
+        )
+    place = f"{base.name.replace('/', '-')}-hf"
     config = files.read_json(artifact.path / FOLDER / CONFIG)
     files.write_json(directory / CONFIG, config | {"base_model_name_or_path": place})
     (directory / WEIGHTS).write_bytes((artifact.path / FOLDER / WEIGHTS).read_bytes())
-    text = README.format(name=artifact.name, base=base, place=place)
+    text = README.format(name=artifact.name, base=base.name, place=place)
     (directory / "README.md").write_text(text, encoding="utf-8")
 
 
-def _base(store: Store, artifact: Artifact) -> str:
-    """The name, or else the id, of the model that the adapter was trained on."""
+def _base(store: Store, artifact: Artifact) -> Artifact:
+    """The model that the adapter was trained on."""
     for parent in artifact.record.parents:
         if store.has(parent) and store.get(parent).record.kind == "model":
-            return store.get(parent).name
-    return artifact.record.parents[0] if artifact.record.parents else artifact.name
+            return store.get(parent)
+    raise InputError(
+        f"the model that '{artifact.name}' was made from is not in the store; make it again, or "
+        "give --to hf for all weights",
+        file=store.root,
+    )

@@ -72,9 +72,9 @@ def run(options: Options) -> int:
         requests = trace(recipe, plan, options.seed, settings)
         _check_stage_names(options, requests)
         _print_plan(desk.console, store, recipe, plan, requests, options.dry)
-        _check_room(store, requests)
         if options.dry:
             return 0
+        _check_room(store, requests, options.until)
         span = Span(options.begin, options.until)
         runner = Run(store, plan, options.seed, desk.events, desk.stop, settings, span)
         desk.events.log("run", recipe=recipe.name, budget=plan.budget, seed=options.seed)
@@ -103,9 +103,11 @@ def _check_stage_names(options: Options, requests: list[Request]) -> None:
             )
 
 
-def _check_room(store: Store, requests: list[Request]) -> None:
+def _check_room(store: Store, requests: list[Request], until: str | None) -> None:
     """Refuses before the first stage what is known not to fit into memory; others refuse later."""
-    for request in requests:
+    names = [request.name for request in requests]
+    last = len(names) if until is None else names.index(until) + 1
+    for request in requests[:last]:
         check = getattr(request.stage, "check_room", None)
         if check is not None and not store.has(request.id):
             check(request.name)

@@ -113,6 +113,9 @@ def _specials(fields: Mapping[str, Any]) -> dict[str, int | list[int] | None]:
         value = fields.get(f"tokenizer.ggml.{theirs}_token_id")
         usable = type(value) is int and 0 <= value < count
         found[f"{ours}_token_id"] = value if usable else None
+    eos, turn = found.get("eos_token_id"), fields.get("tokenizer.ggml.eot_token_id")
+    if type(turn) is int and 0 <= turn < count and turn != eos:
+        found["eos_token_id"] = [eos, turn] if isinstance(eos, int) else turn
     return found
 
 

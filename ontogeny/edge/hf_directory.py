@@ -164,13 +164,20 @@ def _leave_out(places: dict[str, _Place], shape: Shape) -> tuple[str, ...]:
 
 def _check_frequencies(place: _Place, shape: Shape) -> None:
     """Refuses rotary frequencies that are not those of the config."""
+    if shape.rope.method != "plain":
+        raise InputError(
+            f"tensor {place.entry.name!r} holds rotary frequencies, which are compared for plain "
+            f"positions only, not for {shape.rope.method}; remove these tensors and import again",
+            file=place.path,
+        )
     channels = np.arange(0, shape.head_dim, 2) / shape.head_dim
     wanted = shape.rope_base**-channels
     fits = place.entry.dtype in TYPES and place.entry.shape == wanted.shape
     # bfloat16 keeps three digits
-    if not fits or shape.rope.method != "plain" or not np.allclose(_floats(place), wanted, 1e-2, 0):
+    if not fits or not np.allclose(_floats(place), wanted, 1e-2, 0):
         raise CorruptArtifact(
-            f"tensor {place.entry.name!r} holds other rotary frequencies than {CONFIG} says",
+            f"tensor {place.entry.name!r} holds other rotary frequencies than {CONFIG} says; get "
+            "both again from one place",
             file=place.path,
         )
 

@@ -26,8 +26,9 @@ class Optimization:
     is not read; the stage's model has it merged, and keeps it beside for PEFT.
 
     `micro_rows` rows pass the model at once; with `recompute` a layer's activations are computed
-    again in the backward pass instead of kept (Chen et al. 2016, arXiv:1604.06174): a third more
-    time, a fraction of the memory, the same result. `device` is auto, cpu, cuda or mps.
+    again in the backward pass instead of kept (Chen et al. 2016, arXiv:1604.06174): the same result
+    up to rounding in a fraction of the memory; docs/memory.md says what it costs. `device` is auto,
+    cpu, cuda or mps.
 
     Raises:
         InputError: when the numbers do not fit together.

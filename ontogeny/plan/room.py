@@ -41,11 +41,12 @@ def refusal(
     room: float,
     *,
     on_device: bool = False,
+    adapters: bool = True,
 ) -> str | None:
     """None where the stage called `name` fits into `room` bytes; else what to say to a person.
 
     The remedies stand in the order of what they change: fewer rows at once and recomputation
-    change no result, an adapter does.
+    change no result, an adapter does; it is not offered where there is nothing for it to stand on.
     """
     needed = predict(shape, config, load, on_device=on_device)
     if needed.total <= room:
@@ -53,15 +54,17 @@ def refusal(
     told = f"needs {gigabytes(needed.total)} of memory ({needed.largest()}), here are "
     told += gigabytes(room)
     again, adapter = {"recompute": True}, {"adapter": LoRA(rank=ADAPTER_RANK)}
-    for changes in ({}, again, adapter, again | adapter):
+    offered = ({}, again, adapter, again | adapter) if adapters else ({}, again)
+    for changes in offered:
         changed = replace(config, **changes)
         rows = largest_micro_rows(shape, changed, load, room, on_device=on_device)
         if rows:
             return f"{told}; run with {_settings(name, changes, rows, micro_rows(config, load))}"
-    least = replace(config, micro_rows=1, **again, **adapter)  # type: ignore[arg-type]
+    least = replace(config, micro_rows=1, **offered[-1])
     total = predict(shape, least, load, on_device=on_device).total
     return (
-        f"{told}, and even micro_rows=1 with recompute and an adapter needs {gigabytes(total)}; "
+        f"{told}, and even micro_rows=1 with recompute{' and an adapter' * adapters} needs "
+        f"{gigabytes(total)}; "
         "take shorter rows, a smaller model or a larger machine"
     )
 
@@ -74,13 +77,14 @@ def refuse(
     room: float,
     *,
     on_device: bool = False,
+    adapters: bool = True,
 ) -> None:
     """Nothing where `refusal` has nothing to say.
 
     Raises:
         NoSpace: what it says.
     """
-    reason = refusal(name, shape, config, load, room, on_device=on_device)
+    reason = refusal(name, shape, config, load, room, on_device=on_device, adapters=adapters)
     if reason is not None:
         raise NoSpace(reason, file=name)
 
@@ -88,7 +92,8 @@ def refuse(
 def refuse_planned(name: str, shape: Shape, config: OverTokens) -> None:
     """For a stage that knows its shape before it has a parent: refused when the run is planned.
 
-    By this process's room; says nothing where an accelerator may do the work.
+    It has no weights yet, so no adapter is offered. By this process's room; says nothing where an
+    accelerator may do the work.
 
     Raises:
         NoSpace: see `refusal`.
@@ -98,7 +103,7 @@ def refuse_planned(name: str, shape: Shape, config: OverTokens) -> None:
     if room is not None:
         width = config.row_tokens or shape.context
         load = Load(rows=max(1, config.batch_tokens // width), width=width)
-        refuse(name, shape, config, load, room)
+        refuse(name, shape, config, load, room, adapters=False)
 
 
 def _settings(name: str, changes: Mapping[str, object], rows: int, before: int) -> str:

@@ -163,8 +163,15 @@ class Shape:
                 f"shape.local_theta is {self.local_theta}; give more than 1, and to a family whose "
                 "windowed layers have positions of their own"
             )
+        if self.family == "mistral" and len(set(self.pattern)) > 1:
+            raise InputError("shape.pattern of mistral is all l or all g; its files hold no other")
         for name in ("attention_cap", "logit_cap", "query_scale"):
             value = getattr(self, name)
+            if value is not None and not self.form.centred:
+                raise InputError(
+                    f"shape.{name} is {value}, which no file of {self.family} can hold; give None, "
+                    "or a family of Gemma's"
+                )
             if value is not None and not 0 < value < math.inf:
                 raise InputError(f"shape.{name} is {value}; give more than 0, or None")
 
@@ -214,6 +221,9 @@ class Shape:
             InputError: the new context is no whole number, or another method came before.
         """
         old, context = self.rope, self.context * factor
+        local = self.local_theta
+        if self.form.own_local_rope and "l" in self.pattern:
+            local = local or self.rope_base  # windows are not extended, whatever the base becomes
         if not (factor >= 1 and float(context).is_integer()):
             raise InputError(
                 f"{self.context} tokens x {factor} is no longer context in whole tokens; "
@@ -229,7 +239,8 @@ class Shape:
             start = old.original_context or self.context
             raised = theta if method == "abf" else None
             rope = Rope(method, float(old.factor * factor), start, raised)
-        return replace(self, context=int(context), rope=rope)
+        extended = replace(self, context=int(context), rope=rope)
+        return extended if local == extended.rope_base else replace(extended, local_theta=local)
 
     @property
     def block_matmul_parameters(self) -> int:

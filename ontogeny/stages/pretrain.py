@@ -33,6 +33,10 @@ class Pretrain(OverTokens):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.adapter is not None:
+            raise InputError(
+                "pretraining has no weights that an adapter could stand beside; leave adapter out"
+            )
         if not self.row_tokens and self.batch_tokens % self.shape.context:
             raise InputError(
                 f"batch_tokens ({self.batch_tokens}) is no multiple of shape.context "
@@ -41,7 +45,11 @@ class Pretrain(OverTokens):
 
     def flops(self) -> float:
         """FLOPs of the whole stage, for the plan's estimate of time."""
-        return self.steps * self.batch_tokens * self.shape.train_flops_per_token()
+        return (
+            self.steps
+            * self.batch_tokens
+            * self.shape.train_flops_per_token(self.row_tokens or None)
+        )
 
     def check_room(self, name: str) -> None:
         """Raises NoSpace where the stage called `name` will not fit into memory."""

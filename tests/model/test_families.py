@@ -230,3 +230,32 @@ def test_every_part_of_the_form_changes_what_is_computed(name: str, change: dict
     other.load_state_dict(model.state_dict())
     tokens = tokens_of(model.shape)
     assert float((logits(model, tokens) - logits(other, tokens)).abs().max()) > 1e-2
+
+
+UNWRITABLE: list[tuple[str, dict[str, Any], str]] = [
+    ("qwen3", {"logit_cap": 30.0}, "logit_cap is 30.0, which no file of qwen3"),
+    ("llama2", {"attention_cap": 5.0}, "attention_cap is 5.0, which no file of llama"),
+    ("llama2", {"query_scale": 5.0}, "query_scale is 5.0"),
+    ("mistral, windows", {"pattern": "lglg"}, "all l or all g"),
+    ("olmo2", {"pattern": "nggg"}, "give 4 letters of 'g' for olmo2"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "reason"), UNWRITABLE)
+def test_a_form_that_no_file_of_the_family_could_hold_is_refused(
+    name: str, change: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(InputError, match=reason):
+        replace(FAMILIES[name], **change)
+
+
+@pytest.mark.parametrize("method", ["ntk", "abf", "yarn", "linear"])
+def test_windowed_layers_keep_their_positions_when_the_context_is_extended(method: Any) -> None:
+    longer = FAMILIES["olmo3"].extended(method, 4)
+    before, after = Transformer(FAMILIES["olmo3"]).tables, Transformer(longer).tables
+    assert torch.equal(after.local_cos_PE[:40], before.local_cos_PE)
+    assert not torch.equal(after.cos_PE[:40], before.cos_PE)
+    path = Path("config.json")
+    again = shape_from_config(config_json(longer, {}), path)
+    for ours, read in zip(after.buffers(), Transformer(again).tables.buffers(), strict=True):
+        assert torch.equal(ours, read)
