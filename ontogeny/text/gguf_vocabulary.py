@@ -29,7 +29,7 @@ from ontogeny.text.open_checks import checked_merges, steps
 from ontogeny.text.open_vocabulary import SPACE
 from ontogeny.text.splitters import SPLITTERS, byte_level_json, pre_tokenizer_json, steps_of
 from ontogeny.text.tokenizer import Tokenizer
-from ontogeny.text.vocabulary import Vocabulary, special_tokens
+from ontogeny.text.vocabulary import Vocabulary, plain_bpe, special_tokens
 
 # llama.cpp's Jinja has no such tag; as a comment it trims the same spaces and can be found again.
 _TAG = re.compile(r"\{%(-?)\s*((?:end)?generation)\s*(-?)%\}")
@@ -259,16 +259,7 @@ def _frame(table: Table) -> dict[str, Any]:
         "added_tokens": added,
         "normalizer": None,
         "pre_tokenizer": None,
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": False,
-            "ignore_merges": False,
-        },
+        "model": plain_bpe(),
     }
 
 

@@ -77,6 +77,20 @@ def spelled_bytes(spelling: str) -> bytes:
     return bytes(CHARACTER_TO_BYTE[character] for character in spelling)
 
 
+def plain_bpe() -> dict[str, Any]:
+    """The model of a tokenizer.json that merges and does nothing else, without its tokens."""
+    return {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": None,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": False,
+        "byte_fallback": False,
+        "ignore_merges": False,
+    }
+
+
 def _frame() -> dict[str, Any]:
     """Everything in tokenizer.json apart from the vocabulary: a constant."""
     byte_level = {"add_prefix_space": False, "trim_offsets": False, "use_regex": False}
@@ -93,18 +107,7 @@ def _frame() -> dict[str, Any]:
         },
         "post_processor": None,
         "decoder": {"type": "ByteLevel", **byte_level},
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": False,
-            "ignore_merges": False,
-            "vocab": {},
-            "merges": [],
-        },
+        "model": {**plain_bpe(), "vocab": {}, "merges": []},
     }
 
 

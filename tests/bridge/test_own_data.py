@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.bench import Bench, lines, small_tokenizer
+from support.bench import Bench, lines, sometimes_right
 
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
@@ -19,10 +19,8 @@ from ontogeny.bridge.scoring import TOKENS, score_conversations
 from ontogeny.corpus.shards import Shard, read_shard
 from ontogeny.environments.own import environments_of
 from ontogeny.evaluate.series import read_series
-from ontogeny.model.initial import initialise
 from ontogeny.model.transformer import Transformer
 from ontogeny.plan.optimization import OverRollouts
-from ontogeny.plan.shape import Shape
 from ontogeny.stages.dpo import DPO
 from ontogeny.stages.drift import Drift
 from ontogeny.stages.grpo import GRPO
@@ -42,14 +40,7 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def model(bench: Bench) -> Artifact:
-    """Untrained, and fond of saying 3 and of ending its turn: sometimes that is right."""
-    tokenizer = small_tokenizer()
-    made = Transformer(Shape(tokenizer.vocab_size, 32, 2, 4, 2, 8, 64, CONTEXT))
-    initialise(made, 2)
-    with torch.no_grad():
-        made.embedding.mul_(5.0)
-        made.embedding[:, 0] = 1.0
-        made.embedding[[*tokenizer.encode("3"), tokenizer.end_of_turn], 0] = 3.0
+    made = sometimes_right(CONTEXT)
     save_model(bench.payload(), made, bench.tokenizer, chats=True)
     return bench.keep("sft", "model")
 

@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 import torch
+from support.adapters import stir
 from torch import Tensor
 
 from ontogeny.base.errors import CorruptArtifact
@@ -43,13 +44,7 @@ def adapted(config: LoRA, shape: Shape = SHAPE) -> Transformer:
     """With a B, and a magnitude, as after some training."""
     made = model(shape)
     attach(made, config, seed=1)
-    draw = torch.Generator().manual_seed(5)
-    for name, value in named_adapter(made).items():
-        if "lora_B" in name:
-            value.normal_(0, 0.05, generator=draw)
-        elif "magnitude" in name:
-            value.mul_(torch.empty(value.shape).uniform_(0.8, 1.2, generator=draw))
-    return made
+    return stir(made)
 
 
 def values(made: Transformer) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from support.adapters import stir
 from torch import Tensor
 
 from ontogeny.model.adapted import attach, merge, named_adapter
@@ -43,17 +44,6 @@ def model(family: str = "qwen3") -> Transformer:
         for parameter in made.parameters():
             if parameter.ndim == 1:
                 parameter.uniform_(0.5, 1.5, generator=torch.Generator().manual_seed(4))
-    return made
-
-
-def stir(made: Transformer) -> Transformer:
-    """Gives the adapter a B, and a magnitude, as after some training."""
-    draw = torch.Generator().manual_seed(5)
-    for name, value in named_adapter(made).items():
-        if "lora_B" in name:
-            value.normal_(0, 0.05, generator=draw)
-        elif "magnitude" in name:
-            value.mul_(torch.empty(value.shape).uniform_(0.8, 1.2, generator=draw))
     return made
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.bench import Bench, small_tokenizer
+from support.bench import Bench, sometimes_right
 
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.config import identity_dict, override
@@ -15,10 +15,7 @@ from ontogeny.bridge.adapters import adapter_parameters
 from ontogeny.bridge.models import load_model, save_model
 from ontogeny.model.adapted import merge
 from ontogeny.model.adapter_file import put_on, read_adapter
-from ontogeny.model.initial import initialise
-from ontogeny.model.transformer import Transformer
 from ontogeny.plan.adapter import LoRA
-from ontogeny.plan.shape import Shape
 from ontogeny.run.work import Stage
 from ontogeny.stages.dpo import DPO
 from ontogeny.stages.grpo import GRPO
@@ -35,14 +32,7 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def base(bench: Bench) -> Artifact:
-    """Untrained, and fond of saying 3 and of ending its turn: sometimes that is right."""
-    tokenizer = small_tokenizer()
-    made = Transformer(Shape(tokenizer.vocab_size, 32, 2, 4, 2, 8, 64, 128))
-    initialise(made, 2)
-    with torch.no_grad():
-        made.embedding.mul_(5.0)
-        made.embedding[:, 0] = 1.0
-        made.embedding[[*tokenizer.encode("3"), tokenizer.end_of_turn], 0] = 3.0
+    made = sometimes_right(128)
     save_model(bench.payload(), made, bench.tokenizer, chats=True)
     return bench.keep("pretrain", "model")
 

@@ -9,12 +9,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from conftest import publish
 
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.events import Events
 from ontogeny.base.stop import StopRequest
 from ontogeny.base.store import Store
+from ontogeny.model.initial import initialise
+from ontogeny.model.transformer import Transformer
+from ontogeny.plan.shape import Shape
 from ontogeny.run.request import request
 from ontogeny.run.work import Made, Stage, Work
 from ontogeny.text.tokenizer import Tokenizer
@@ -25,6 +29,18 @@ from ontogeny.text.train_tokenizer import train
 def small_tokenizer() -> Tokenizer:
     """600 ids, trained on one module of the standard library."""
     return train([Path(str(argparse.__file__)).read_text(encoding="utf-8")], 600)
+
+
+def sometimes_right(context: int) -> Transformer:
+    """Untrained, and fond of saying 3 and of ending its turn: sometimes that is right."""
+    tokenizer = small_tokenizer()
+    made = Transformer(Shape(tokenizer.vocab_size, 32, 2, 4, 2, 8, 64, context))
+    initialise(made, 2)
+    with torch.no_grad():
+        made.embedding.mul_(5.0)
+        made.embedding[:, 0] = 1.0
+        made.embedding[[*tokenizer.encode("3"), tokenizer.end_of_turn], 0] = 3.0
+    return made
 
 
 class Bench:
