@@ -29,7 +29,8 @@ def keep_freed_memory() -> bool:
 def give_freed_memory_back() -> bool:
     """From now on blocks of a megabyte and more go back to the system when they are freed.
 
-    The process holds what is in use and no more, at 10-25 % of a step's time.
+    The process holds what is in use and no more, at 20-25 % of a step's time
+    (12 M parameters, two cores; docs/log.md).
     """
     done = _set((_MMAP_THRESHOLD, _OWN_BYTES), (_MMAP_MAX, _OWN_BLOCKS))
     if done:
