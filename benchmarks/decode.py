@@ -22,10 +22,10 @@ from typing import Any
 import torch
 
 from ontogeny.infer.engine import Engine
-from ontogeny.infer.sampling import Rules
 from ontogeny.model.initial import initialise
 from ontogeny.model.transformer import Transformer
 from ontogeny.model.weights import named_weights
+from ontogeny.plan.sampling import GREEDY
 from ontogeny.plan.shape import Shape
 
 try:
@@ -49,7 +49,7 @@ Ids = list[list[int]]
 def ours(model: Transformer, prompts: Ids, new: int) -> Ids:
     """Greedy continuations by the engine, in lockstep (the default admission)."""
     engine = Engine(model, len(prompts), PROMPT + new)
-    handles = [engine.submit(prompt, new, Rules(temperature=0.0)) for prompt in prompts]
+    handles = [engine.submit(prompt, new, GREEDY) for prompt in prompts]
     while engine.busy:
         engine.step()
     return [handle.ids for handle in handles]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 
 from ontogeny.infer.engine import Engine, Handle
-from ontogeny.infer.sampling import Rules
 from ontogeny.infer.scoring import check, score
 from ontogeny.rollout.policy import Completion, Continuation, Likelihood, Request, Sink
 
@@ -37,10 +36,9 @@ class LocalPolicy:
             InputError: when an id is outside the vocabulary, or the logits are not finite.
             Exception: what the sink raised; other requests go on.
         """
-        rules = Rules(
-            request.temperature, request.top_k, request.top_p, request.min_p, request.seed
+        handle = self.engine.submit(
+            request.prompt, request.max_tokens, request.sampling, request.stop
         )
-        handle = self.engine.submit(request.prompt, request.max_tokens, rules, request.stop)
         if handle.finish is None:
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._running[handle] = (done, sink)

@@ -15,6 +15,7 @@ from ontogeny import bridge
 from ontogeny.base.errors import InputError, printable
 from ontogeny.base.seeds import named_seed
 from ontogeny.base.store import Store
+from ontogeny.plan.sampling import Sampling
 from ontogeny.rollout.policy import Completion, Policy, Request
 from ontogeny.text.message import Message
 from ontogeny.text.template import check_prefix_stable, extend, render
@@ -54,10 +55,12 @@ def chat(reference: str, root: Path, *, prompt: str | None, manner: Manner) -> N
             request = Request(
                 prompt=talk.heard(text),
                 max_tokens=manner.max_tokens,
-                temperature=manner.temperature,
-                top_p=0.95,
+                sampling=Sampling(
+                    temperature=manner.temperature,
+                    top_p=0.95,
+                    seed=named_seed(manner.seed, "chat", number),
+                ),
                 stop=talk.stop,
-                seed=named_seed(manner.seed, "chat", number),
             )
             completion = _answer(policy, talk, request, stream=not manner.as_json)
             talk.said(completion.ids)

@@ -12,6 +12,7 @@ from typing import Literal
 from ontogeny.base.errors import InputError
 from ontogeny.base.seeds import named_seed
 from ontogeny.environments.environment import Environment, Task
+from ontogeny.plan.sampling import Sampling
 from ontogeny.rollout.drive import drive_all
 from ontogeny.rollout.flow import Flow, Sample
 from ontogeny.rollout.policy import Policy, Request
@@ -71,7 +72,7 @@ def question(environment: Environment, task: Task, tokenizer: Tokenizer, form: F
 def ask(asked: Question, request: Request) -> Flow[Trajectory]:
     """One turn: the episode of a question."""
     completion = yield Sample(request)
-    return Trajectory(asked.task.id, request.seed).extended(request, completion)
+    return Trajectory(asked.task.id, request.sampling.seed).extended(request, completion)
 
 
 def ask_all(
@@ -91,9 +92,8 @@ def ask_all(
         Request(
             each.prompt,
             max_tokens,
-            temperature=temperature,
+            Sampling(temperature=temperature, seed=named_seed(seed, "question", number)),
             stop=each.stop,
-            seed=named_seed(seed, "question", number),
         )
         for number, each in enumerate(questions)
     ]

@@ -27,9 +27,10 @@ import torch
 from torch import Tensor
 
 from ontogeny.base.errors import InputError
-from ontogeny.infer.sampling import Rules, choose
+from ontogeny.infer.sampling import choose
 from ontogeny.infer.slots import Slots
 from ontogeny.model.transformer import State, Transformer
+from ontogeny.plan.sampling import Sampling
 
 Finish = Literal["stop", "length", "context", "cancelled"]
 GROWTH = 256
@@ -49,7 +50,7 @@ class Handle:
 
     prompt: tuple[int, ...]
     max_tokens: int
-    rules: Rules
+    sampling: Sampling
     stop: frozenset[int]
     ids: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
@@ -110,7 +111,7 @@ class Engine:
         self,
         prompt: Sequence[int],
         max_tokens: int,
-        rules: Rules | None = None,
+        sampling: Sampling | None = None,
         stop: Iterable[int] = (),
     ) -> Handle:
         """Queue a request; it is admitted by a later `step`.
@@ -123,7 +124,7 @@ class Engine:
         vocab_size = self.model.shape.vocab_size
         if not prompt or not 0 <= min(prompt) <= max(prompt) < vocab_size:
             raise InputError(f"a prompt needs one id or more, each of 0 to {vocab_size - 1}")
-        handle = Handle(tuple(prompt), max_tokens, rules or Rules(), frozenset(stop))
+        handle = Handle(tuple(prompt), max_tokens, sampling or Sampling(), frozenset(stop))
         if len(prompt) >= self.length:
             handle.finish = "context"
         else:
@@ -274,7 +275,7 @@ class Engine:
         """Choose each row's next token; rows that have ended choose too, and drop it."""
         if not rows:
             return
-        rules, positions = [row.rules for row in rows], [len(row.ids) for row in rows]
+        rules, positions = [row.sampling for row in rows], [len(row.ids) for row in rows]
         for row, id_, log_prob in zip(rows, *choose(logits_BV, rules, positions), strict=True):
             if row.finish is not None:
                 continue

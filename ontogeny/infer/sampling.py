@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,29 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ontogeny.base.errors import InputError
+from ontogeny.plan.sampling import Sampling
 
 BLOCK = 64
 FEW = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How one request chooses its tokens; the fields are those of `rollout.policy.Request`."""
-
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    seed: int = 0
-
-    @property
-    def plain(self) -> bool:
-        """Whether the model's own distribution is sampled as it is."""
-        return (self.temperature, self.top_k, self.top_p, self.min_p) == (1.0, 0, 1.0, 0.0)
-
-
 def choose(
-    logits_BV: Tensor, rules: Sequence[Rules], positions: Sequence[int]
+    logits_BV: Tensor, rules: Sequence[Sampling], positions: Sequence[int]
 ) -> tuple[list[int], list[float]]:
     """Next token of each row and its log-prob.
 
@@ -119,7 +103,7 @@ def _below(target_B1: Tensor, total_B1: Tensor) -> Tensor:
     return torch.minimum(target_B1, total_B1.nextafter(total_B1.new_zeros(())))
 
 
-def _shaped_weights(logits_BV: Tensor, rules: Sequence[Rules]) -> Tensor:
+def _shaped_weights(logits_BV: Tensor, rules: Sequence[Sampling]) -> Tensor:
     """Unnormalised probabilities after temperature, top-k, top-p and min-p, in this order."""
     column = logits_BV.new_tensor
     # the maximum goes first: a tiny temperature must not overflow

@@ -48,8 +48,8 @@ class UniformPolicy:
 
     async def sample(self, request: Request, sink: Sink | None = None) -> Completion:
         """Seeded by the request; greedy requests get id 0, the lowest of a vocabulary of ties."""
-        draw = random.Random(request.seed)
-        if request.temperature == 0.0:
+        draw = random.Random(request.sampling.seed)
+        if request.sampling.temperature == 0.0:
             ids = [0] * request.max_tokens
         else:
             ids = [draw.randrange(self.vocab_size) for _ in range(request.max_tokens)]

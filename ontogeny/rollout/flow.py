@@ -5,8 +5,8 @@ questions, so an interrupted episode continues by hearing its logged answers aga
 nothing; `rollout.drive` does.
 
     def episode(task: Task, seed: int) -> Flow[Trajectory]:
-        request = Request(task.prompt, max_tokens=64, seed=named_seed(seed, "turn", 0))
-        completion = yield Sample(request)
+        sampling = Sampling(seed=named_seed(seed, "turn", 0))
+        completion = yield Sample(Request(task.prompt, max_tokens=64, sampling=sampling))
         verdict = yield Execute("python", {"code": ...})
         left, right = yield Sample(a), Sample(b)          # a tuple is answered together
         more = yield from another_flow(...)

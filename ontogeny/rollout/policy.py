@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
 from ontogeny.base.errors import InputError
+from ontogeny.plan.sampling import Sampling
+from ontogeny.text.grammar import Grammar
 
+PLAIN = Sampling()
+"""The model's own distribution."""
+MOST_TOP = 20
 Finish = Literal["stop", "length", "context"]
 Sink = Callable[[int, float], None]
 """Called once a token, in order, with (id, log-prob). Raising fails that one request."""
@@ -25,19 +30,14 @@ T = TypeVar("T")
 class Request:
     """Continue `prompt` by sampling.
 
-    Filters act in the order temperature, top-k, top-p, min-p, each on what the one before left.
-
     Args:
         prompt: token ids, at least one.
         max_tokens: at most this many new tokens, at least 1.
-        temperature: logits are divided by it; 0 is greedy (the lowest id wins a tie).
-        top_k: keep the k most likely tokens; 0 keeps all.
-        top_p: keep the smallest set with at least this probability, in (0, 1]
-            (nucleus sampling, Holtzman et al. 2019, arXiv:1904.09751, section 3.1).
-        min_p: drop tokens below this share of the most likely one's probability, in [0, 1)
-            (Nguyen et al. 2024, arXiv:2407.01082, section 3).
+        sampling: how each token is chosen.
         stop: ids that end the completion; the stop token itself belongs to the completion.
-        seed: the draws are a function of this and of the position in the completion alone.
+        stop_strings: texts that end it, wherever they begin within a token.
+        grammar: the form that the text of the completion must have.
+        top_log_probs: how many of the likeliest ids are told beside each token, 0 to 20.
 
     Raises:
         InputError: when a value is out of its range.
@@ -45,28 +45,21 @@ class Request:
 
     prompt: tuple[int, ...]
     max_tokens: int
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
+    sampling: Sampling = PLAIN
     stop: tuple[int, ...] = ()
-    seed: int = 0
+    stop_strings: tuple[str, ...] = ()
+    grammar: Grammar | None = None
+    top_log_probs: int = 0
 
     def __post_init__(self) -> None:
         if not self.prompt:
             raise InputError("the prompt is empty; give at least one token (the end-of-text id)")
         if self.max_tokens < 1:
             raise InputError(f"max_tokens is {self.max_tokens}; give at least 1")
-        if not 0.0 <= self.temperature < float("inf"):
-            raise InputError(f"temperature is {self.temperature}; give 0 (greedy) or more")
-        if self.top_k < 0:
-            raise InputError(f"top_k is {self.top_k}; give 0 (off) or more")
-        if not 0.0 < self.top_p <= 1.0:
-            raise InputError(f"top_p is {self.top_p}; give more than 0 and at most 1 (off)")
-        if not 0.0 <= self.min_p < 1.0:
-            raise InputError(f"min_p is {self.min_p}; give at least 0 (off) and below 1")
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"seed is {self.seed}; give 0 to 2**63 - 1")
+        if not all(self.stop_strings):
+            raise InputError("a stop string is empty; leave it out")
+        if not 0 <= self.top_log_probs <= MOST_TOP:
+            raise InputError(f"top_log_probs is {self.top_log_probs}; give 0 to {MOST_TOP}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +67,28 @@ class Completion:
     """What a policy answered to a `Request`.
 
     Attributes:
-        ids: the sampled tokens, a stop token included.
+        ids: the sampled tokens, a stop token included; where a stop string ended it, up to the
+            token that completed the string.
         log_probs: of each id in nats, under the model's *unmodified* distribution (temperature 1,
-            no filters), which is what a trainer's forward pass gives for the same tokens.
+            no filters), which is what a trainer's forward pass gives for the same tokens. NaN
+            where a remote server did not say: such a completion cannot be trained on as a rollout.
         versions: the policy's version at each token; weights may change under a long completion.
-        finish: "stop" (a stop id), "length" (max_tokens), "context" (no room left in the slot;
-            with no ids at all where the prompt alone filled it).
+        finish: "stop" (a stop id, a stop string, a grammar's end), "length" (max_tokens), "context"
+            (no room left in the slot; with no ids at all where the prompt alone filled it).
+        matched: the stop string that ended it.
+        top: for each token the likeliest (id, log-prob) pairs, likeliest first, if asked for.
     """
 
     ids: tuple[int, ...]
     log_probs: tuple[float, ...]
     versions: tuple[int, ...]
     finish: Finish
+    matched: str | None = None
+    top: tuple[tuple[tuple[int, float], ...], ...] = ()
 
     def __post_init__(self) -> None:
         assert len(self.ids) == len(self.log_probs) == len(self.versions)
+        assert len(self.top) in (0, len(self.ids))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from ontogeny import bridge
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
 from ontogeny.base.files import write_json
+from ontogeny.plan.sampling import Sampling
 from ontogeny.rollout.policy import Request, sample_all
 from ontogeny.run.work import Made, Work
 from ontogeny.text.message import Message
@@ -50,10 +51,12 @@ class Samples:
             Request(
                 prompt=_ids(prompt, tokenizer, chats),
                 max_tokens=self.max_tokens,
-                temperature=self.temperature,
-                top_p=self.top_p,
+                sampling=Sampling(
+                    temperature=self.temperature,
+                    top_p=self.top_p,
+                    seed=work.named_seed("sample", number),
+                ),
                 stop=tokenizer.stops(chats),
-                seed=work.named_seed("sample", number),
             )
             for number, prompt in enumerate(self.prompts)
         ]

@@ -12,6 +12,7 @@ from ontogeny.bridge.local_policy import LocalPolicy
 from ontogeny.infer.engine import Engine
 from ontogeny.model.initial import initialise
 from ontogeny.model.transformer import Transformer
+from ontogeny.plan.sampling import Sampling
 from ontogeny.plan.shape import Shape
 from ontogeny.rollout.drive import drive_all
 from ontogeny.rollout.flow import Sample, Score
@@ -38,9 +39,8 @@ def requests(count, seed=0, most=20, tokens=12):
         Request(
             tuple(draw.randrange(120) for _ in range(draw.randint(1, most))),
             draw.randint(1, tokens),
-            temperature=draw.choice([0.0, 1.0, 1.3]),
             stop=(draw.randrange(120),),
-            seed=draw.randrange(2**63),
+            sampling=Sampling(temperature=draw.choice([0.0, 1.0, 1.3]), seed=draw.randrange(2**63)),
         )
         for _ in range(count)
     ]
@@ -76,7 +76,7 @@ def test_the_sink_receives_tokens_while_they_come(model):
 
     async def play():
         done = asyncio.create_task(
-            policy.sample(Request((1, 2), 10, seed=3), lambda *token: heard.append(token))
+            policy.sample(Request((1, 2), 10, Sampling(seed=3)), lambda *token: heard.append(token))
         )
         while not done.done():
             seen.append(len(heard))
@@ -167,7 +167,7 @@ def test_scores_are_batched_and_equal_what_was_sampled(model):
     for request, answer, likelihood in zip(asked, answers, scored, strict=True):
         assert likelihood.log_probs == pytest.approx(answer.log_probs, abs=1e-4)
         assert likelihood.version == 2
-        assert all(likelihood.greedy) or request.temperature > 0
+        assert all(likelihood.greedy) or request.sampling.temperature > 0
 
 
 def test_a_bad_request_is_refused_and_harms_no_other(model):
@@ -204,7 +204,7 @@ def test_a_broken_model_fails_everyone_who_waits_and_leaves_no_slot_taken():
 def episode(task, seed):
     trajectory = Trajectory(task, seed)
     for turn in range(2):
-        request = Request((*trajectory.ids(), 3, turn), 6, seed=named_seed(seed, turn))
+        request = Request((*trajectory.ids(), 3, turn), 6, Sampling(seed=named_seed(seed, turn)))
         trajectory = trajectory.extended(request, (yield Sample(request)))
     likelihood = yield Score(Continuation((3,), trajectory.ids()))
     return trajectory.noted(total=likelihood.total())

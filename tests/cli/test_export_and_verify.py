@@ -16,6 +16,7 @@ from conftest import TinyLife, publish
 from ontogeny import bridge
 from ontogeny.base.store import Store
 from ontogeny.objectives.batch import Batch
+from ontogeny.plan.sampling import GREEDY
 from ontogeny.rollout.policy import Request, sample_all
 from ontogeny.text.message import Message
 from ontogeny.text.template import render
@@ -239,7 +240,7 @@ def test_greedy_tokens_equal_ours(theirs: Any, ours: Any) -> None:
         render([Message("user", text)], tokenizer, generation_prompt=True).ids for text in QUESTIONS
     ]
     stop = (tokenizer.end_of_turn, tokenizer.end_of_text)
-    requests = [Request(prompt, max_tokens=24, temperature=0.0, stop=stop) for prompt in prompts]
+    requests = [Request(prompt, 24, GREEDY, stop=stop) for prompt in prompts]
     for prompt, completion in zip(prompts, sample_all(policy, requests), strict=True):
         answer = theirs[1].generate(
             torch.tensor([prompt]),

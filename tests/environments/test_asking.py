@@ -157,7 +157,7 @@ def test_every_question_draws_for_itself_and_the_same_again(tokenizer: Tokenizer
     assert set(play(1)).isdisjoint(play(2))
     policy = ScriptedPolicy(lambda request: (requests.append(request), [0])[1])
     ask_all(policy, tokenizer, questions, max_tokens=6, temperature=0.5, seed=1)
-    assert {(each.max_tokens, each.temperature, each.stop) for each in requests} == {
+    assert {(each.max_tokens, each.sampling.temperature, each.stop) for each in requests} == {
         (6, 0.5, questions[0].stop)
     }
 

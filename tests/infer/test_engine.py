@@ -7,18 +7,18 @@ import torch
 
 from ontogeny.base.errors import InputError
 from ontogeny.infer.engine import Engine
-from ontogeny.infer.sampling import Rules
 from ontogeny.infer.slots import Slots
 from ontogeny.model.initial import initialise
 from ontogeny.model.transformer import Transformer
 from ontogeny.objectives.batch import Batch
 from ontogeny.objectives.loss import Needs
+from ontogeny.plan.sampling import Sampling
 from ontogeny.plan.shape import Shape
 
 SHAPE = Shape(
     vocab_size=211, hidden=32, layers=2, heads=4, kv_heads=2, head_dim=8, ff=64, context=96
 )
-GREEDY = Rules(temperature=0.0)
+GREEDY = Sampling(temperature=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_greedy_equals_the_argmax_of_full_forward_passes(model, admission, prefi
 def test_log_probs_equal_those_of_the_trainers_forward(model, admission):
     engine = Engine(model, 6, 90, admission=admission, prefill_tokens=50)
     asked = prompts(20, seed=3)
-    rules = [Rules(seed=i, temperature=(0.5, 1.0, 1.5)[i % 3], top_k=i) for i in range(20)]
+    rules = [Sampling(seed=i, temperature=(0.5, 1.0, 1.5)[i % 3], top_k=i) for i in range(20)]
     handles = [engine.submit(p, 40, r) for p, r in zip(asked, rules, strict=True)]
     gaps = []
     for prompt, (ids, log_probs, _) in zip(asked, run(engine, handles), strict=True):
@@ -93,10 +93,10 @@ def test_under_lockstep_the_seeds_and_rules_of_others_change_no_bit(model):
         handles = []
         for index, prompt in enumerate(asked):
             mine = index == 4
-            rules = Rules(seed=draw.randrange(2**63), temperature=draw.choice([0.0, 0.7, 1.3]))
+            rules = Sampling(seed=draw.randrange(2**63), temperature=draw.choice([0.0, 0.7, 1.3]))
             stop = draw.sample(range(SHAPE.vocab_size), 20)
             limit = draw.randint(1, 45)
-            rules = Rules(seed=77) if mine else rules
+            rules = Sampling(seed=77) if mine else rules
             handles.append(
                 engine.submit(prompt, 30 if mine else limit, rules, () if mine else stop)
             )
@@ -113,8 +113,8 @@ def test_equal_seeds_give_equal_tokens_whatever_the_batch(model):
     for company, admission in [(0, "lockstep"), (7, "lockstep"), (5, "ready"), (20, "ready")]:
         engine = Engine(model, 8, 70, admission=admission)
         for other in prompts(company, seed=company):
-            engine.submit(other, 25, Rules(seed=1))
-        handle = engine.submit(prompt, 30, Rules(seed=5))
+            engine.submit(other, 25, Sampling(seed=1))
+        handle = engine.submit(prompt, 30, Sampling(seed=5))
         results.append(run(engine, [handle])[0])
     assert len({ids for ids, _, _ in results}) == 1
     for _, log_probs, _ in results[1:]:
@@ -129,13 +129,13 @@ def test_a_group_of_equal_prompts_reads_the_prompt_once_and_samples_apart(model,
         model, "extend", lambda tokens, *rest: read.append(tokens.shape) or extend(tokens, *rest)
     )
     engine = Engine(model, 6, 60)
-    group = [engine.submit(prompt, 10, Rules(seed=s)) for s in range(4)]
+    group = [engine.submit(prompt, 10, Sampling(seed=s)) for s in range(4)]
     answers = run(engine, group)
     assert read[0] == (1, len(prompt))
     assert len({ids for ids, _, _ in answers}) == 4
     for seed, (ids, log_probs, _) in enumerate(answers):
         single = Engine(model, 1, 60)
-        (alone,) = run(single, [single.submit(prompt, 10, Rules(seed=seed))])
+        (alone,) = run(single, [single.submit(prompt, 10, Sampling(seed=seed))])
         assert ids == alone[0]
         assert log_probs == pytest.approx(alone[1], abs=1e-4)
 
@@ -250,7 +250,7 @@ def test_logits_that_are_not_finite_are_an_error_not_a_token():
     initialise(broken, 0)
     with torch.no_grad():
         broken.norm.weight[3] = torch.nan
-    for rules in (GREEDY, Rules(), Rules(top_p=0.5), Rules(top_k=3, temperature=0.3)):
+    for rules in (GREEDY, Sampling(), Sampling(top_p=0.5), Sampling(top_k=3, temperature=0.3)):
         engine = Engine(broken, 1, 10)
         engine.submit((1,), 3, rules)
         with pytest.raises(InputError, match="not finite"):

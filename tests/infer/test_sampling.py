@@ -1,10 +1,13 @@
 """Filters equal the reference library's, draws follow the distribution, seeds know no others."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from ontogeny.infer.sampling import Rules, _mixed, _shaped_weights, choose, uniforms
+from ontogeny.infer.sampling import _mixed, _shaped_weights, choose, uniforms
+from ontogeny.plan.sampling import Sampling
 
 VOCAB = 397
 
@@ -17,14 +20,14 @@ def logits(rows, seed=0, scale=3.0):
 @pytest.mark.parametrize(
     "rules",
     [
-        Rules(temperature=0.7),
-        Rules(top_k=5),
-        Rules(top_k=1000),
-        Rules(top_p=0.8),
-        Rules(top_p=1e-9),
-        Rules(top_p=0.999, temperature=50.0),
-        Rules(min_p=0.1),
-        Rules(temperature=1.7, top_k=20, top_p=0.9, min_p=0.05),
+        Sampling(temperature=0.7),
+        Sampling(top_k=5),
+        Sampling(top_k=1000),
+        Sampling(top_p=0.8),
+        Sampling(top_p=1e-9),
+        Sampling(top_p=0.999, temperature=50.0),
+        Sampling(min_p=0.1),
+        Sampling(temperature=1.7, top_k=20, top_p=0.9, min_p=0.05),
     ],
 )
 def test_filters_equal_transformers(rules):
@@ -41,12 +44,12 @@ def test_filters_equal_transformers(rules):
 
 def test_rows_of_one_batch_keep_their_own_rules():
     rules = [
-        Rules(seed=1),
-        Rules(temperature=0.0),
-        Rules(temperature=0.5, seed=2),
-        Rules(top_k=3, seed=3),
-        Rules(top_p=0.5, seed=4),
-        Rules(min_p=0.2, top_k=50, seed=5),
+        Sampling(seed=1),
+        Sampling(temperature=0.0),
+        Sampling(temperature=0.5, seed=2),
+        Sampling(top_k=3, seed=3),
+        Sampling(top_p=0.5, seed=4),
+        Sampling(min_p=0.2, top_k=50, seed=5),
     ]
     logits_BV = logits(len(rules))
     before_BV = logits_BV.clone()
@@ -60,7 +63,12 @@ def test_rows_of_one_batch_keep_their_own_rules():
 
 def test_log_probs_are_those_of_the_unmodified_distribution():
     logits_BV = logits(4)
-    rules = [Rules(), Rules(temperature=0.0), Rules(temperature=3.0, seed=1), Rules(top_k=2)]
+    rules = [
+        Sampling(),
+        Sampling(temperature=0.0),
+        Sampling(temperature=3.0, seed=1),
+        Sampling(top_k=2),
+    ]
     ids, log_probs = choose(logits_BV, rules, [0] * 4)
     expected = logits_BV.double().log_softmax(-1)[range(4), ids]
     assert log_probs == pytest.approx(expected.tolist(), abs=1e-6)
@@ -69,18 +77,25 @@ def test_log_probs_are_those_of_the_unmodified_distribution():
 def test_greedy_takes_the_lowest_of_tied_ids():
     logits_BV = torch.zeros(1, VOCAB)
     logits_BV[0, [30, 60]] = 2.0
-    assert choose(logits_BV, [Rules(temperature=0.0)], [0])[0] == [30]
+    assert choose(logits_BV, [Sampling(temperature=0.0)], [0])[0] == [30]
 
 
 @pytest.mark.parametrize(
-    "rules", [Rules(), Rules(temperature=0.5), Rules(top_k=4), Rules(top_p=0.6), Rules(min_p=0.2)]
+    "rules",
+    [
+        Sampling(),
+        Sampling(temperature=0.5),
+        Sampling(top_k=4),
+        Sampling(top_p=0.6),
+        Sampling(min_p=0.2),
+    ],
 )
 def test_draws_follow_the_distribution(rules):
     draws = 20_000
     logits_1V = logits(1, scale=1.5)
     weights_V = _shaped_weights(logits_1V, [rules])[0].double()
     expected_V = draws * weights_V / weights_V.sum()
-    rows = [Rules(rules.temperature, rules.top_k, rules.top_p, rules.min_p, s) for s in range(100)]
+    rows = [replace(rules, seed=s) for s in range(100)]
     counts_V = torch.zeros(VOCAB, dtype=torch.float64)
     for position in range(draws // 100):
         ids, _ = choose(logits_1V.expand(100, -1), rows, [position] * 100)
@@ -97,7 +112,7 @@ def test_draws_follow_the_distribution(rules):
 def test_a_tiny_temperature_is_greedy_and_overflows_nothing():
     logits_BV = logits(8)
     ids, log_probs = choose(
-        logits_BV, [Rules(temperature=1e-30, seed=s) for s in range(8)], [0] * 8
+        logits_BV, [Sampling(temperature=1e-30, seed=s) for s in range(8)], [0] * 8
     )
     assert ids == logits_BV.argmax(-1).tolist()
     assert np.isfinite(log_probs).all()
@@ -106,7 +121,7 @@ def test_a_tiny_temperature_is_greedy_and_overflows_nothing():
 def test_impossible_tokens_are_never_drawn_even_at_the_ends():
     logits_BV = torch.full((500, VOCAB), -torch.inf)
     logits_BV[:, 40:43] = 0.0
-    ids, _ = choose(logits_BV, [Rules(seed=s) for s in range(500)], [0] * 500)
+    ids, _ = choose(logits_BV, [Sampling(seed=s) for s in range(500)], [0] * 500)
     assert set(ids) == {40, 41, 42}
 
 
@@ -132,7 +147,7 @@ def test_mixing_is_splitmix64_as_published():
 def test_a_token_is_the_first_whose_running_sum_exceeds_the_uniform_number(vocab_size):
     rows = 400
     logits_BV = torch.randn(rows, vocab_size, generator=torch.Generator().manual_seed(1))
-    ids, _ = choose(logits_BV, [Rules(seed=s) for s in range(rows)], [7] * rows)
+    ids, _ = choose(logits_BV, [Sampling(seed=s) for s in range(rows)], [7] * rows)
     drawn = uniforms(list(range(rows)), [7] * rows)
     sums = logits_BV.double().softmax(-1).cumsum(-1).numpy()
     expected = (sums <= drawn[:, None]).sum(-1)

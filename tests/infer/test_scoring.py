@@ -7,12 +7,12 @@ import torch
 
 from ontogeny.base.errors import InputError
 from ontogeny.infer.engine import Engine
-from ontogeny.infer.sampling import Rules
 from ontogeny.infer.scoring import score
 from ontogeny.model.initial import initialise
 from ontogeny.model.transformer import Transformer
 from ontogeny.objectives.batch import Batch
 from ontogeny.objectives.loss import Needs
+from ontogeny.plan.sampling import Sampling
 from ontogeny.plan.shape import Shape
 
 SHAPE = Shape(
@@ -51,7 +51,7 @@ def test_scores_equal_the_trainers_forward_of_each_alone(model, most_tokens):
 
 def test_what_was_sampled_scores_as_it_was_sampled(model):
     engine = Engine(model, 4, 60)
-    rules = [Rules(temperature=0.0), Rules(seed=1), Rules(seed=2), Rules(seed=3)]
+    rules = [Sampling(temperature=0.0), Sampling(seed=1), Sampling(seed=2), Sampling(seed=3)]
     handles = [engine.submit(p, 20, r) for (p, _), r in zip(pairs(4), rules, strict=True)]
     while engine.busy:
         engine.step()

@@ -7,6 +7,7 @@ import pytest
 
 from ontogeny.base.errors import CorruptArtifact, InputError
 from ontogeny.base.seeds import named_seed
+from ontogeny.plan.sampling import Sampling
 from ontogeny.rollout.drive import drive, drive_all
 from ontogeny.rollout.fakes import ScriptedPolicy, UniformPolicy
 from ontogeny.rollout.flow import Execute, Outcome, Sample, Score
@@ -47,7 +48,7 @@ class Sums:
 
 
 def one_turn(trajectory, seed, name):
-    request = Request((*trajectory.ids(), 1), 3, seed=named_seed(seed, name))
+    request = Request((*trajectory.ids(), 1), 3, Sampling(seed=named_seed(seed, name)))
     completion = yield Sample(request)
     return trajectory.extended(request, completion)
 
@@ -60,7 +61,7 @@ def episode(task, seed, turns):
         trajectory = trajectory.noted(**{f"sum {turn}": outcome.output})
     a, b = yield (
         Score(Continuation((1,), trajectory.ids())),
-        Sample(Request((2,), 2, seed=named_seed(seed, "last"))),
+        Sample(Request((2,), 2, Sampling(seed=named_seed(seed, "last")))),
     )
     nothing = yield ()
     assert nothing == ()

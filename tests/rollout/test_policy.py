@@ -6,6 +6,7 @@ import math
 import pytest
 
 from ontogeny.base.errors import InputError
+from ontogeny.plan.sampling import Sampling
 from ontogeny.rollout.fakes import IMPOSSIBLE, ScriptedPolicy, UniformPolicy
 from ontogeny.rollout.policy import Continuation, Request, sample_all, score_all, together
 
@@ -13,8 +14,6 @@ from ontogeny.rollout.policy import Continuation, Request, sample_all, score_all
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("prompt", ()),
-        ("max_tokens", 0),
         ("temperature", -0.1),
         ("temperature", math.nan),
         ("temperature", math.inf),
@@ -22,8 +21,32 @@ from ontogeny.rollout.policy import Continuation, Request, sample_all, score_all
         ("top_p", 0.0),
         ("top_p", 1.1),
         ("min_p", 1.0),
+        ("repetition_penalty", 0.0),
+        ("repetition_penalty", math.inf),
+        ("frequency_penalty", 2.1),
+        ("presence_penalty", math.nan),
+        ("bias", ((-1, 0.0),)),
+        ("bias", ((1, math.nan),)),
+        ("bias", ((1, math.inf),)),
+        ("bias", ((1, 0.0), (1, 1.0))),
         ("seed", -1),
         ("seed", 2**63),
+    ],
+)
+def test_senseless_sampling_is_refused_in_one_line(field, value):
+    with pytest.raises(InputError) as caught:
+        Sampling(**{field: value})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("prompt", ()),
+        ("max_tokens", 0),
+        ("stop_strings", ("a", "")),
+        ("top_log_probs", -1),
+        ("top_log_probs", 21),
     ],
 )
 def test_a_senseless_request_is_refused_in_one_line(field, value):
@@ -67,7 +90,9 @@ def test_a_scripted_policy_scores_what_it_would_say():
 
 def test_a_uniform_policy_is_uniform_and_seeded():
     policy = UniformPolicy(4)
-    one, same, other = sample_all(policy, [Request((0,), 4000, seed=s) for s in (1, 1, 2)])
+    one, same, other = sample_all(
+        policy, [Request((0,), 4000, Sampling(seed=s)) for s in (1, 1, 2)]
+    )
     assert one == same
     assert one.ids != other.ids
     for id_ in range(4):  # 4000 draws of p = 1/4: sigma is 27
@@ -80,7 +105,7 @@ def test_a_uniform_policy_is_uniform_and_seeded():
 def test_the_sink_hears_every_token_in_order():
     heard = []
     policy = UniformPolicy(50)
-    request = Request((0,), 20, seed=4)
+    request = Request((0,), 20, Sampling(seed=4))
     completion = asyncio.run(policy.sample(request, sink=lambda *token: heard.append(token)))
     assert heard == list(zip(completion.ids, completion.log_probs, strict=True))
 
