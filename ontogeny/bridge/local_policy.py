@@ -1,16 +1,23 @@
 """A rollout policy on our own engine: many tasks wait, one pump steps the engine for all of them.
 
-Knows no text. The engine runs on the event loop's own thread and yields between steps, so a
-cancellation takes effect within one step, and no lock is needed.
+The engine runs on the event loop's own thread and yields between steps, so a cancellation takes
+effect within one step, and no lock is needed.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from ontogeny.infer.engine import Engine, Handle
 from ontogeny.infer.scoring import check, score
 from ontogeny.rollout.policy import Completion, Continuation, Likelihood, Request, Sink
+from ontogeny.rollout.text_guide import guide
+from ontogeny.text.constraint import Constraint
+from ontogeny.text.tokenizer import Tokenizer
+
+SCORED_TOKENS = 8192
+"""Scored without looking at anything else, under ready admission."""
 
 
 class LocalPolicy:
@@ -20,11 +27,19 @@ class LocalPolicy:
     `drive`) are submitted in order before the first step, so under the engine's lockstep admission
     the batches, and every bit of the answers, follow from the requests alone.
 
+    Under ready admission nothing holds the event loop for longer than one step: an unknown grammar
+    is tried in a thread (its request is submitted when that is done), and many continuations are
+    scored a few at a time.
+
     One event loop at a time: loops may follow one another, as `sample_all` makes one a call.
+
+    Args:
+        tokenizer: of the model; for requests with stop strings or a grammar.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, tokenizer: Tokenizer | None = None) -> None:
         self.engine = engine
+        self.tokenizer = tokenizer
         self._running: dict[Handle, tuple[asyncio.Future[None], Sink | None]] = {}
         self._scoring: list[tuple[Continuation, asyncio.Future[Likelihood]]] = []
         self._pump: asyncio.Task[None] | None = None
@@ -33,11 +48,21 @@ class LocalPolicy:
         """One completion; cancelling the task frees its slot (in lockstep: when its wave ends).
 
         Raises:
-            InputError: when an id is outside the vocabulary, or the logits are not finite.
+            InputError: when an id is outside the vocabulary, or the logits are not finite; when
+                a grammar is refused or leaves no token to choose; when stop strings or a grammar
+                are asked for and there is no tokenizer.
             Exception: what the sink raised; other requests go on.
         """
+        if request.grammar and self.tokenizer and not self.engine.lockstep:
+            await asyncio.to_thread(Constraint.check, request.grammar, self.tokenizer)
+        followed = guide(request, self.tokenizer)
         handle = self.engine.submit(
-            request.prompt, request.max_tokens, request.sampling, request.stop
+            request.prompt,
+            request.max_tokens,
+            request.sampling,
+            request.stop,
+            followed,
+            request.top_log_probs,
         )
         if handle.finish is None:
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -50,7 +75,12 @@ class LocalPolicy:
                 self.engine.cancel(handle)
         assert handle.finish in ("stop", "length", "context")
         return Completion(
-            tuple(handle.ids), tuple(handle.log_probs), tuple(handle.versions), handle.finish
+            tuple(handle.ids),
+            tuple(handle.log_probs),
+            tuple(handle.versions),
+            handle.finish,
+            None if followed is None else followed.matched,
+            tuple(handle.top),
         )
 
     async def score(self, request: Continuation) -> Likelihood:
@@ -71,16 +101,17 @@ class LocalPolicy:
             self._pump = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        try:
-            while self._running or self._scoring:
+        while self._running or self._scoring:
+            try:
                 self._score_waiting()
                 if self.engine.busy:
                     self._step()
-                await asyncio.sleep(0)
-        except Exception as error:  # whoever waits is told; nobody else can be
-            for done, _ in self._running.values():
-                if not done.done():
-                    done.set_exception(error)
+            except BaseException as error:  # whoever waits is told; nobody else can be
+                for done, _ in self._running.values():
+                    if not done.done():
+                        done.set_exception(error)
+                if not isinstance(error, Exception):
+                    raise
             await asyncio.sleep(0)
 
     def _step(self) -> None:
@@ -88,19 +119,23 @@ class LocalPolicy:
             done, sink = self._running.get(handle, (None, None))
             if done is None or done.done():  # left, or cancelled in this turn of the loop
                 continue
+            if handle.error is not None:
+                done.set_exception(handle.error)
+                continue
             if sink is not None:
                 try:
                     sink(handle.ids[-1], handle.log_probs[-1])
-                except Exception as error:
+                except (Exception, asyncio.CancelledError) as error:
                     self.engine.cancel(handle)
-                    done.set_exception(error)
+                    done.set_exception(_raisable(error))
                     continue
             if handle.finish is not None:
                 done.set_result(None)
 
     def _score_waiting(self) -> None:
         waiting = [(request, future) for request, future in self._scoring if not future.done()]
-        self._scoring = []
+        count = len(waiting) if self.engine.lockstep else _fitting([r for r, _ in waiting])
+        waiting, self._scoring = waiting[:count], waiting[count:]
         if not waiting:
             return
         pairs = [(request.prompt, request.target) for request, _ in waiting]
@@ -112,3 +147,18 @@ class LocalPolicy:
             return
         for (_, future), (log_probs, greedy) in zip(waiting, answers, strict=True):
             future.set_result(Likelihood(tuple(log_probs), tuple(greedy), self.engine.version))
+
+
+def _raisable(error: BaseException) -> BaseException:
+    """A future cannot hold StopIteration (PEP 479)."""
+    return RuntimeError("a sink raised StopIteration") if type(error) is StopIteration else error
+
+
+def _fitting(requests: Sequence[Continuation]) -> int:
+    """How many of the first, at least one, have `SCORED_TOKENS` tokens together."""
+    total = 0
+    for count, request in enumerate(requests):
+        total += len(request.prompt) + len(request.target)
+        if total > SCORED_TOKENS and count:
+            return count
+    return len(requests)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
@@ -92,13 +92,18 @@ def load_model(artifact: Artifact) -> tuple[Transformer, Tokenizer]:
 
 
 def load_policy(
-    artifact: Artifact, slots: int, length: int | None = None
+    artifact: Artifact,
+    slots: int,
+    length: int | None = None,
+    *,
+    admission: Literal["lockstep", "ready"] = "lockstep",
 ) -> tuple[LocalPolicy, Tokenizer]:
     """The model behind our engine, and its tokenizer.
 
     Args:
         slots: sequences at once.
         length: most tokens of a sequence; the model's context unless told.
+        admission: see `infer.engine`.
 
     Raises:
         InputError: when the artifact is no model.
@@ -106,7 +111,8 @@ def load_policy(
     """
     model, tokenizer = load_model(artifact)
     room = min(length or model.shape.context, model.shape.context)
-    return LocalPolicy(Engine(model, slots=slots, length=room)), tokenizer
+    engine = Engine(model, slots=slots, length=room, admission=admission)
+    return LocalPolicy(engine, tokenizer), tokenizer
 
 
 def context_of(policy: LocalPolicy) -> int:

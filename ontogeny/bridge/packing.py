@@ -49,11 +49,20 @@ class Packed:
     answer_BT: Tensor
 
     def spread(self, values: Sequence[Sequence[float]]) -> Tensor:
-        """values_BT: one number for each token of each answer at its place, 0 elsewhere."""
+        """values_BT: one log-prob for each token of each answer at its place, 0 elsewhere.
+
+        Raises:
+            InputError: one is not finite: a policy did not tell it.
+        """
         flat_M = torch.zeros(self.tokens_BT.numel())
         inside_M = self.weights_BT.flatten() > 0
-        numbers = [number for answer in values for number in answer]
-        flat_M[inside_M] = torch.tensor(numbers, dtype=torch.float32)
+        numbers = torch.tensor([number for answer in values for number in answer])
+        if not numbers.isfinite().all():
+            raise InputError(
+                "a token of a rollout has no log-prob, so it cannot be learnt from; "
+                "sample with a policy that tells them"
+            )
+        flat_M[inside_M] = numbers.float()
         return flat_M.view_as(self.weights_BT)
 
 

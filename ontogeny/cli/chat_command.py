@@ -7,7 +7,7 @@ import contextlib
 import io
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,21 +15,12 @@ from ontogeny import bridge
 from ontogeny.base.errors import InputError, printable
 from ontogeny.base.seeds import named_seed
 from ontogeny.base.store import Store
-from ontogeny.plan.sampling import Sampling
+from ontogeny.cli.chat_form import Manner
 from ontogeny.rollout.policy import Completion, Policy, Request
 from ontogeny.text.message import Message
+from ontogeny.text.stop_strings import StopStrings
 from ontogeny.text.template import check_prefix_stable, extend, render
 from ontogeny.text.tokenizer import Tokenizer
-
-
-@dataclass(frozen=True)
-class Manner:
-    """How answers are drawn: most tokens, temperature, the root of the draws, JSON or text."""
-
-    max_tokens: int
-    temperature: float
-    seed: int
-    as_json: bool
 
 
 def chat(reference: str, root: Path, *, prompt: str | None, manner: Manner) -> None:
@@ -39,10 +30,13 @@ def chat(reference: str, root: Path, *, prompt: str | None, manner: Manner) -> N
     any other continues the text of each line by itself.
 
     Raises:
-        InputError: when there is no such model, or a prompt does not fit its context.
+        InputError: when there is no such model, a prompt does not fit its context, or the form
+            asked for cannot be followed.
     """
     artifact = Store.open(root).resolve(reference)
-    policy, tokenizer = bridge.load_policy(artifact, slots=1)
+    # what the turns before have left in the slot is not read again
+    policy, tokenizer = bridge.load_policy(artifact, slots=1, admission="ready")
+    grammar = manner.checked(tokenizer)
     context = bridge.context_of(policy)
     answers = bridge.chats(artifact)
     if prompt is None and sys.stdin.isatty() and not manner.as_json:
@@ -55,19 +49,25 @@ def chat(reference: str, root: Path, *, prompt: str | None, manner: Manner) -> N
             request = Request(
                 prompt=talk.heard(text),
                 max_tokens=manner.max_tokens,
-                sampling=Sampling(
-                    temperature=manner.temperature,
-                    top_p=0.95,
-                    seed=named_seed(manner.seed, "chat", number),
-                ),
+                sampling=manner.sampling(named_seed(manner.seed, "chat", number)),
                 stop=talk.stop,
+                stop_strings=manner.stop,
+                grammar=grammar,
             )
-            completion = _answer(policy, talk, request, stream=not manner.as_json)
-            talk.said(completion.ids)
+            answer = _answer(policy, talk, request, stream=not manner.as_json)
+            talk.said(answer)
             if manner.as_json:
-                ids = completion.ids[:-1] if completion.finish == "stop" else completion.ids
-                answer = {"prompt": text, "answer": talk.spelled(ids), "finish": completion.finish}
-                print(json.dumps(answer))
+                completion = answer.completion
+                told = {"prompt": text, "answer": answer.text, "finish": completion.finish}
+                print(json.dumps(told | {"matched": completion.matched}))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was sampled, and its text without a stop string that ended it."""
+
+    completion: Completion
+    text: str
 
 
 class Continue:
@@ -85,12 +85,12 @@ class Continue:
         """
         return self._fitting((self.tokenizer.begin, *self.tokenizer.encode(text)))
 
-    def said(self, ids: tuple[int, ...]) -> None:
+    def said(self, answer: Answer) -> None:
         """Nothing is remembered."""
 
-    def spelled(self, ids: Sequence[int]) -> str:
-        """The text of an answer, from its beginning."""
-        return self.tokenizer.continuation(ids)
+    def opened(self, text: str) -> str:
+        """The beginning of what is said, as it is shown."""
+        return text
 
     def _fitting(self, ids: tuple[int, ...]) -> tuple[int, ...]:
         if len(ids) >= self.context:
@@ -121,13 +121,13 @@ class Talk(Continue):
         self.ids = ids
         return self._fitting(tuple(ids))
 
-    def said(self, ids: tuple[int, ...]) -> None:
+    def said(self, answer: Answer) -> None:
         """The answer belongs to the conversation."""
-        self.ids += ids
+        self.ids += answer.completion.ids
 
-    def spelled(self, ids: Sequence[int]) -> str:
-        """The text of an answer, from its beginning."""
-        return self.tokenizer.decode(ids)
+    def opened(self, text: str) -> str:
+        """Without the space that some tokenizers put before a text (see `Tokenizer.decode`)."""
+        return text.removeprefix(" ") if self.tokenizer.vocabulary.prefixes_space else text
 
 
 class Retold(Talk):
@@ -151,11 +151,10 @@ class Retold(Talk):
             ids = self._told()
         return self._fitting(ids)
 
-    def said(self, ids: tuple[int, ...]) -> None:
+    def said(self, answer: Answer) -> None:
         """The answer belongs to the conversation; one that says nothing is taken back."""
-        text = self.spelled([each for each in ids if each not in self.stop])
-        if text:
-            self.turns.append(Message("assistant", text))
+        if answer.text:
+            self.turns.append(Message("assistant", answer.text))
         else:
             self.turns.pop()
 
@@ -184,26 +183,27 @@ def _lines(as_json: bool) -> Iterator[str]:
             yield line.rstrip("\n")
 
 
-def _answer(policy: Policy, talk: Continue, request: Request, *, stream: bool) -> Completion:
-    """Samples; streamed text is printed as soon as its bytes are whole characters."""
-    pending: list[int] = []
-    spelled = talk.spelled
+def _answer(policy: Policy, talk: Continue, request: Request, *, stream: bool) -> Answer:
+    """Samples an answer; streamed text is printed as soon as it is known to belong to it."""
+    follower = StopStrings(request.stop_strings, talk.tokenizer)
+    shown = ""
 
-    def show(token: int, _log_prob: float) -> None:
-        nonlocal spelled
-        if token in request.stop:
-            return
-        pending.append(token)
-        text = spelled(pending)
-        if not text.endswith("\N{REPLACEMENT CHARACTER}"):
-            print(_visible(text), end="", flush=True)
-            pending.clear()
-            spelled = talk.tokenizer.continuation  # what follows goes on from what was shown
+    def show(text: str) -> None:
+        nonlocal shown
+        new = text if shown else talk.opened(text)
+        shown += text
+        if stream:
+            print(_visible(new), end="", flush=True)
 
-    completion = asyncio.run(policy.sample(request, show if stream else None))
+    def hear(token: int, _log_prob: float) -> None:
+        if token not in request.stop:
+            show(follower.read(token))
+
+    completion = asyncio.run(policy.sample(request, hear))
+    show(follower.rest())
     if stream:
-        print(_visible(spelled(pending)))
-    return completion
+        print()
+    return Answer(completion, talk.opened(follower.text))
 
 
 def _visible(text: str) -> str:

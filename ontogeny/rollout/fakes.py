@@ -9,7 +9,13 @@ import math
 import random
 from collections.abc import Callable, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ontogeny.base.errors import InputError
 from ontogeny.rollout.policy import Completion, Continuation, Finish, Likelihood, Request, Sink
+from ontogeny.rollout.text_guide import guide
+from ontogeny.text.tokenizer import Tokenizer
 
 IMPOSSIBLE = -1000.0
 """Log-prob of what a scripted policy would never say: finite, so that logs stay valid JSON."""
@@ -22,15 +28,26 @@ class ScriptedPolicy:
     `ScriptedPolicy(lambda _, answers=iter(answers): next(answers))`.
     """
 
-    def __init__(self, script: Callable[[Request], Sequence[int]], version: int = 0) -> None:
+    def __init__(
+        self,
+        script: Callable[[Request], Sequence[int]],
+        version: int = 0,
+        tokenizer: Tokenizer | None = None,
+    ) -> None:
         self.script = script
         self.version = version
+        self.tokenizer = tokenizer
         self.requests: list[Request] = []
 
     async def sample(self, request: Request, sink: Sink | None = None) -> Completion:
-        """The script's answer, cut at the first stop id or at max_tokens; log-probs are 0."""
+        """The script's answer up to the first stop id, stop string or max_tokens; log-probs are 0.
+
+        Raises:
+            InputError: it is not what the request's grammar allows; see `TextGuide`.
+        """
         self.requests.append(request)
-        return _completion(self.script(request), 0.0, self.version, request, sink)
+        said = iter(self.script(request))
+        return _completion(lambda _: next(said, None), 0.0, self, request, sink)
 
     async def score(self, request: Continuation) -> Likelihood:
         """0 for each token the script would say there, IMPOSSIBLE for every other."""
@@ -42,18 +59,32 @@ class ScriptedPolicy:
 class UniformPolicy:
     """Draws every token of a vocabulary with equal probability: the floor of any comparison."""
 
-    def __init__(self, vocab_size: int, version: int = 0) -> None:
+    def __init__(
+        self, vocab_size: int, version: int = 0, tokenizer: Tokenizer | None = None
+    ) -> None:
         self.vocab_size = vocab_size
         self.version = version
+        self.tokenizer = tokenizer
 
     async def sample(self, request: Request, sink: Sink | None = None) -> Completion:
-        """Seeded by the request; greedy requests get id 0, the lowest of a vocabulary of ties."""
+        """Seeded by the request; greedy requests get the lowest id of those that may come.
+
+        Raises:
+            InputError: see `TextGuide`.
+        """
         draw = random.Random(request.sampling.seed)
-        if request.sampling.temperature == 0.0:
-            ids = [0] * request.max_tokens
-        else:
-            ids = [draw.randrange(self.vocab_size) for _ in range(request.max_tokens)]
-        return _completion(ids, -math.log(self.vocab_size), self.version, request, sink)
+
+        def chosen(words: NDArray[np.int32] | None) -> int | None:
+            if words is None:
+                may: Sequence[int] = range(self.vocab_size)
+            else:
+                bits = np.unpackbits(words.view(np.uint8), bitorder="little")[: self.vocab_size]
+                may = np.flatnonzero(bits).tolist()
+            if not may:
+                raise InputError("a grammar allows no token here; loosen it")
+            return may[0 if request.sampling.temperature == 0.0 else draw.randrange(len(may))]
+
+        return _completion(chosen, -math.log(self.vocab_size), self, request, sink)
 
     async def score(self, request: Continuation) -> Likelihood:
         """-log(vocabulary size) for each token."""
@@ -62,16 +93,25 @@ class UniformPolicy:
 
 
 def _completion(
-    said: Sequence[int], log_prob: float, version: int, request: Request, sink: Sink | None
+    choose: Callable[[NDArray[np.int32] | None], int | None],
+    log_prob: float,
+    policy: ScriptedPolicy | UniformPolicy,
+    request: Request,
+    sink: Sink | None,
 ) -> Completion:
+    """What `choose` picks among the ids that may come, until the end that a request sets."""
+    followed = guide(request, policy.tokenizer)
     ids: list[int] = []
     finish: Finish = "length"
-    for id_ in said[: request.max_tokens]:
+    while finish == "length" and len(ids) < request.max_tokens:
+        id_ = choose(None if followed is None else followed.allowed())
+        if id_ is None:
+            break
         ids.append(id_)
+        if id_ in request.stop or (followed is not None and followed.accept(id_)):
+            finish = "stop"
         if sink is not None:
             sink(id_, log_prob)
-        if id_ in request.stop:
-            finish = "stop"
-            break
+    matched = None if followed is None else followed.matched
     count = len(ids)
-    return Completion(tuple(ids), (log_prob,) * count, (version,) * count, finish)
+    return Completion(tuple(ids), (log_prob,) * count, (policy.version,) * count, finish, matched)

@@ -106,27 +106,60 @@ class Trajectory:
 
 
 def completion_to_json(completion: Completion) -> dict[str, Any]:
-    """Lists and numbers; floats keep every bit (shortest representation that reads back)."""
-    return {
+    """Lists and numbers; floats keep every bit (shortest representation that reads back).
+
+    A log-prob that a server did not say is null; `matched` and `top` stand there only if given.
+    """
+    record: dict[str, Any] = {
         "ids": list(completion.ids),
-        "log_probs": list(completion.log_probs),
+        "log_probs": [None if math.isnan(each) else each for each in completion.log_probs],
         "versions": list(completion.versions),
         "finish": completion.finish,
     }
+    if completion.matched is not None:
+        record["matched"] = completion.matched
+    if completion.top:
+        record["top"] = [[list(pair) for pair in pairs] for pairs in completion.top]
+    return record
 
 
 def completion_from_json(record: Any) -> Completion:
     """Raises InputError when a field is missing, of the wrong type, or of another length."""
     ids, versions = _integers(record, "ids"), _integers(record, "versions")
-    log_probs = floats(record, "log_probs")
+    log_probs = _said(record)
     _demand(
         len(ids) == len(log_probs) == len(versions),
         f"ids, log_probs and versions have {len(ids)}, {len(log_probs)} and {len(versions)} "
         "entries; they must be as many",
     )
-    finish = record.get("finish")
+    finish, matched = record.get("finish"), record.get("matched")
     _demand(finish in get_args(Finish), f"`finish` must be one of {', '.join(get_args(Finish))}")
-    return Completion(ids, log_probs, versions, finish)
+    _demand(matched is None or isinstance(matched, str), "`matched` must be a string")
+    top = _top(record.get("top", []))
+    _demand(len(top) in (0, len(ids)), "`top` must have an entry for each id")
+    return Completion(ids, log_probs, versions, finish, matched, top)
+
+
+def _said(record: Any) -> tuple[float, ...]:
+    """Log-probs, NaN for null."""
+    values = record.get("log_probs")
+    _demand(isinstance(values, list), "`log_probs` must be a list of finite numbers or null")
+    known = floats({"log_probs": [0.0 if each is None else each for each in values]}, "log_probs")
+    return tuple(
+        math.nan if each is None else value for each, value in zip(values, known, strict=True)
+    )
+
+
+def _top(values: Any) -> tuple[tuple[tuple[int, float], ...], ...]:
+    reason = "`top` must be lists of (id, log-prob) pairs"
+    _demand(isinstance(values, list), reason)
+    for pairs in values:
+        good = isinstance(pairs, list) and all(
+            isinstance(pair, list) and len(pair) == 2 and type(pair[0]) is int for pair in pairs
+        )
+        _demand(good, reason)
+        floats({"top": [pair[1] for pair in pairs]}, "top")
+    return tuple(tuple((pair[0], float(pair[1])) for pair in pairs) for pairs in values)
 
 
 def floats(record: Any, name: str) -> tuple[float, ...]:

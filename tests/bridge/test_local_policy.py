@@ -8,13 +8,14 @@ import torch
 
 from ontogeny.base.errors import InputError
 from ontogeny.base.seeds import named_seed
+from ontogeny.bridge import local_policy
 from ontogeny.bridge.local_policy import LocalPolicy
 from ontogeny.infer.engine import Engine
 from ontogeny.model.initial import initialise
 from ontogeny.model.transformer import Transformer
 from ontogeny.plan.sampling import Sampling
 from ontogeny.plan.shape import Shape
-from ontogeny.rollout.drive import drive_all
+from ontogeny.rollout.drive import drive, drive_all
 from ontogeny.rollout.flow import Sample, Score
 from ontogeny.rollout.policy import Continuation, Request, sample_all, score_all, together
 from ontogeny.rollout.trajectory import Trajectory
@@ -157,6 +158,74 @@ def test_cancelling_everyone_leaves_an_idle_engine(model):
     assert len(sample_all(policy, requests(3))) == 3
 
 
+def test_a_sink_may_raise_anything(model):
+    policy = policy_of(model)
+
+    def cancelled(*_):
+        raise asyncio.CancelledError
+
+    async def play():
+        exhausted = iter(())
+        return await asyncio.gather(
+            policy.sample(Request((1,), 5), lambda *_: next(exhausted)),
+            policy.sample(Request((1,), 5), cancelled),
+            policy.sample(Request((1,), 5)),
+            return_exceptions=True,
+        )
+
+    stopped, left, fine = asyncio.run(play())
+    assert "StopIteration" in str(stopped)
+    assert isinstance(left, asyncio.CancelledError)
+    assert len(fine.ids) == 5
+    assert not policy.engine.busy
+
+
+def test_while_many_wait_to_be_scored_others_go_on_and_some_may_leave(model, monkeypatch):
+    monkeypatch.setattr(local_policy, "SCORED_TOKENS", 40)
+    policy = policy_of(model, admission="ready")
+    pairs = [Continuation((1, 2, 3), tuple(range(n, n + 17))) for n in range(20)]
+    expected = score_all(policy_of(model), pairs)
+
+    async def play():
+        tasks = [asyncio.create_task(policy.score(pair)) for pair in pairs]
+        turns = 0
+        while not tasks[4].done():
+            await asyncio.sleep(0)
+            turns += 1
+        for task in tasks[10:15]:
+            task.cancel()
+        return turns, await asyncio.gather(*tasks, return_exceptions=True)
+
+    turns, found = asyncio.run(play())
+    assert turns >= 3  # two pairs a turn
+    for number, (answer, whole) in enumerate(zip(found, expected, strict=True)):
+        if 10 <= number < 15:
+            assert isinstance(answer, asyncio.CancelledError)
+        else:
+            assert answer.log_probs == pytest.approx(whole.log_probs, abs=1e-4)
+    assert not policy._scoring
+
+
+def test_one_who_asks_just_after_a_failure_is_answered(model):
+    """The pump that tells of a failure does not end with somebody waiting."""
+    policy = policy_of(model, admission="ready")
+    weight = model.norm.weight
+
+    async def late():
+        try:
+            await policy.sample(Request((1,), 5))
+        except InputError:
+            weight.data[0] = kept
+            return await policy.sample(Request((1,), 5))
+
+    kept = weight.data[0].clone()
+    weight.data[0] = torch.nan
+    try:
+        assert len(asyncio.run(asyncio.wait_for(late(), 10)).ids) == 5
+    finally:
+        weight.data[0] = kept
+
+
 def test_scores_are_batched_and_equal_what_was_sampled(model):
     policy = policy_of(model, version=2)
     asked = requests(6, seed=4)
@@ -219,3 +288,35 @@ def test_interrupted_after_every_round_the_trajectories_are_the_same_bits(model)
     assert len(whole) == 3
     for kept in range(len(whole)):
         assert drive_all(flows(), policy_of(model), journal=whole[:kept]) == expected
+
+
+@pytest.mark.parametrize("admission", ["lockstep", "ready"])
+@pytest.mark.parametrize("turns", [1, 2, 7, 20])
+def test_a_drive_that_is_cancelled_leaves_no_slot_taken_and_closes_its_flows(
+    model, admission, turns
+):
+    policy = policy_of(model, admission=admission)
+    closed = []
+
+    def endless(number):
+        try:
+            while True:
+                yield Sample(Request((number,), 10)), Score(Continuation((1,), (number,)))
+        finally:
+            closed.append(number)
+
+    async def play():
+        driven = drive(map(endless, range(9)), policy, admission=admission)
+        task = asyncio.create_task(driven)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(play())
+    assert sorted(closed) == list(range(9))
+    assert len(policy.engine.slots) == 4
+    assert not policy.engine.busy
+    assert not policy._running
+    assert len(sample_all(policy, requests(3))) == 3

@@ -1,5 +1,7 @@
 """Answers stand whole in their rows, and only they are learnt."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,3 +119,10 @@ def test_a_row_is_as_wide_as_its_longest_answer_needs() -> None:
     assert row_width(300, 2048, 256) == 300
     assert row_width(30, 2048, 256) == 256
     assert row_width(30, 64, 256) == 64
+
+
+@pytest.mark.parametrize("unsaid", [math.nan, -math.inf])
+def test_answers_without_log_probs_are_not_learnt_from(unsaid: float) -> None:
+    packed = pack(numbered([(2, 3), (1, 2)]), WIDTH, FILL)
+    with pytest.raises(InputError, match="no log-prob"):
+        packed.spread([[-1.0, -2.0, -0.5], [-1.0, unsaid]])

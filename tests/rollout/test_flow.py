@@ -1,6 +1,7 @@
 """Flows compose, are driven in rounds, and continue from a journal as if nothing had happened."""
 
 import asyncio
+import math
 from functools import partial
 
 import pytest
@@ -12,8 +13,9 @@ from ontogeny.rollout.drive import drive, drive_all
 from ontogeny.rollout.fakes import ScriptedPolicy, UniformPolicy
 from ontogeny.rollout.flow import Execute, Outcome, Sample, Score
 from ontogeny.rollout.journal import FileJournal
-from ontogeny.rollout.policy import Continuation, Request
+from ontogeny.rollout.policy import Completion, Continuation, Likelihood, Request
 from ontogeny.rollout.trajectory import Trajectory
+from ontogeny.text.grammar import Grammar
 
 
 class Interrupted(Exception):
@@ -146,6 +148,78 @@ def test_a_file_journal_survives_a_torn_last_line_and_nothing_else(tmp_path):
     with pytest.raises(CorruptArtifact) as caught:
         FileJournal(path)
     assert f"{path}:2:" in str(caught.value)
+
+
+class Partial:
+    """A policy that says what a remote server might: no log-probs, a stop string, likely others."""
+
+    async def sample(self, *_):
+        unsaid = (math.nan,) * 2
+        return Completion((5, 6), unsaid, (0, 0), "stop", "so", (((5, -0.1), (7, -2.5)), ()))
+
+    async def score(self, _):
+        return Likelihood((-1.0,), (True,), 0)
+
+
+def test_all_that_a_completion_says_is_heard_again_from_a_journal(tmp_path):
+    def asks():
+        said = yield Sample(Request((1,), 2))
+        scored = yield Score(Continuation((1,), (2,)))
+        return said, scored
+
+    path = tmp_path / "journal.jsonl"
+    first = drive_all([asks()], Partial(), journal=FileJournal(path))
+    assert b'"log_probs":[null,null]' in path.read_bytes()
+    silent = ScriptedPolicy(lambda _: pytest.fail("asked"))
+    (again,) = drive_all([asks()], silent, journal=FileJournal(path))
+    assert repr(again) == repr(first[0])  # NaN is equal to nothing
+
+
+def test_a_request_with_wishes_is_part_of_what_a_journal_answers():
+    def asks(**wishes):
+        return (yield Sample(Request((1,), 2, **wishes)))
+
+    journal = []
+    drive_all(
+        [asks(stop_strings=("a",), grammar=Grammar("regex", "x"))], Partial(), journal=journal
+    )
+    for others in ({}, {"stop_strings": ("b",)}, {"top_log_probs": 1}):
+        with pytest.raises(InputError, match="give a new journal"):
+            drive_all([asks(**others)], Partial(), journal=journal)
+
+
+@pytest.mark.parametrize("admission", ["lockstep", "ready"])
+def test_a_cancelled_drive_stops_all_it_asked_and_goes_on_from_its_journal(admission):
+    running = []
+
+    class Slow(UniformPolicy):
+        async def sample(self, request, sink=None):
+            running.append(request)
+            try:
+                for _ in range(3):
+                    await asyncio.sleep(0)
+                return await super().sample(request, sink)
+            finally:
+                running.remove(request)
+
+    journal = []
+
+    async def play(turns):
+        task = asyncio.create_task(
+            drive(episodes(), Slow(100), Sums(), admission=admission, journal=journal)
+        )
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert running == []
+
+    for turns in (1, 3, 9, 14):
+        asyncio.run(play(turns))
+    assert journal
+    found = drive_all(episodes(), Slow(100), Sums(), admission=admission, journal=journal)
+    assert found == drive_all(episodes(), UniformPolicy(100), Sums())
 
 
 def test_a_journal_of_other_episodes_is_refused():

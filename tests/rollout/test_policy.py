@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import re
 
 import pytest
 
@@ -9,6 +10,8 @@ from ontogeny.base.errors import InputError
 from ontogeny.plan.sampling import Sampling
 from ontogeny.rollout.fakes import IMPOSSIBLE, ScriptedPolicy, UniformPolicy
 from ontogeny.rollout.policy import Continuation, Request, sample_all, score_all, together
+from ontogeny.text.grammar import Grammar
+from ontogeny.text.train_tokenizer import train
 
 
 @pytest.mark.parametrize(
@@ -126,3 +129,45 @@ def test_the_first_failure_stops_the_others_and_is_the_one_reported():
     with pytest.raises(InputError, match="this one"):
         asyncio.run(together([endless("a"), failing(), endless("b")]))
     assert stopped == ["a", "b"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train(["one two three four\n" * 30], 290)
+
+
+def test_a_scripted_policy_ends_at_a_stop_string(tokenizer):
+    ids = tokenizer.encode("one two three four")
+    policy = ScriptedPolicy(lambda _: ids, tokenizer=tokenizer)
+    requests = [
+        Request((0,), 99, stop_strings=("hr", "four")),
+        Request((0,), 99, stop_strings=("five",)),
+    ]
+    ended, whole = sample_all(policy, requests)
+    assert (ended.finish, ended.matched) == ("stop", "hr")
+    assert "hr" in tokenizer.continuation(ended.ids)
+    assert "hr" not in tokenizer.continuation(ended.ids[:-1])
+    assert (whole.ids, whole.finish, whole.matched) == (tuple(ids), "length", None)
+
+
+def test_a_script_outside_the_grammar_is_refused(tokenizer):
+    policy = ScriptedPolicy(lambda _: tokenizer.encode("one two"), tokenizer=tokenizer)
+    (whole,) = sample_all(policy, [Request((0,), 99, grammar=Grammar("regex", "one two"))])
+    assert (whole.finish, tokenizer.continuation(whole.ids)) == ("stop", "one two")
+    with pytest.raises(InputError, match="grammar"):
+        sample_all(policy, [Request((0,), 99, grammar=Grammar("regex", "one [0-9]"))])
+
+
+def test_a_uniform_policy_draws_from_what_the_grammar_allows(tokenizer):
+    policy = UniformPolicy(tokenizer.vocab_size, tokenizer=tokenizer)
+    grammar = Grammar("regex", "(yes|no) [0-9]{2}")
+    requests = [Request((0,), 99, Sampling(seed=seed), grammar=grammar) for seed in range(40)]
+    texts = [tokenizer.continuation(each.ids) for each in sample_all(policy, requests)]
+    assert all(re.fullmatch(grammar.text, text) for text in texts)
+    assert {text[:2] for text in texts} == {"ye", "no"}
+
+
+def test_wishes_about_text_need_a_tokenizer():
+    for policy in (ScriptedPolicy(lambda _: [1]), UniformPolicy(9)):
+        with pytest.raises(InputError, match="tokenizer"):
+            sample_all(policy, [Request((0,), 9, stop_strings=("a",))])
