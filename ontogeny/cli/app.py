@@ -14,6 +14,9 @@ import typer
 from ontogeny import __version__
 from ontogeny.base.errors import COMMAND_LINE, InputError
 from ontogeny.cli.arguments import position
+from ontogeny.cli.ask_options import ask_
+from ontogeny.cli.chat_options import chat
+from ontogeny.cli.eval_options import eval_
 
 app = typer.Typer(
     help="Carries a language model through its whole life: one recipe, every change measured.",
@@ -147,25 +150,7 @@ def report(
     report_command.report(recipe, store, as_json=as_json)
 
 
-@app.command()
-def chat(
-    artifact: Annotated[str, typer.Argument(help="A model: its name or id.")],
-    prompt: Annotated[
-        str | None, typer.Option(help="Answer this one prompt and end, instead of asking.")
-    ] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer in tokens.")] = 120,
-    temperature: Annotated[
-        float, typer.Option(min=0.0, help="0 is greedy; higher is more random.")
-    ] = 0.8,
-    seed: Annotated[int, typer.Option(help="Makes an answer repeatable.")] = 0,
-    store: StoreOption = DEFAULT_STORE,
-    as_json: JsonOption = False,
-) -> None:
-    """Talk to a model; one that has not learnt to chat continues your text."""
-    from ontogeny.cli import chat_command
-
-    manner = chat_command.Manner(max_tokens, temperature, seed, as_json)
-    chat_command.chat(artifact, store, prompt=prompt, manner=manner)
+app.command("chat")(chat)
 
 
 @app.command()
@@ -271,6 +256,10 @@ def import_(
     from ontogeny.cli import import_command
 
     import_command.import_weights(source, store, name=name, base=base, as_json=as_json)
+
+
+app.command("eval")(eval_)
+app.command("ask")(ask_)
 
 
 @app.command()
