@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from ontogeny.infer.engine import Engine, Handle
+from ontogeny.infer.engine import Engine
+from ontogeny.infer.handle import Handle
 from ontogeny.infer.scoring import check, score
 from ontogeny.rollout.policy import Completion, Continuation, Likelihood, Request, Sink
 from ontogeny.rollout.text_guide import guide

@@ -20,10 +20,15 @@ from ontogeny.plan.sampling import Sampling
 
 BLOCK = 64
 FEW = 256
+NOTHING = -1
+"""In place of an id: nothing was allowed."""
 
 
 def choose(
-    logits_BV: Tensor, rules: Sequence[Sampling], positions: Sequence[int]
+    logits_BV: Tensor,
+    rules: Sequence[Sampling],
+    positions: Sequence[int],
+    steered_BV: Tensor | None = None,
 ) -> tuple[list[int], list[float]]:
     """Next token of each row and its log-prob.
 
@@ -35,6 +40,8 @@ def choose(
         logits_BV: fp32, of the unmodified model; unchanged.
         rules: one a row.
         positions: index of the token within its completion, one a row.
+        steered_BV: the logits to choose by, after bias, penalties and masks; None where no row
+            has any. A row that it leaves nothing but -inf gets the id `NOTHING`.
 
     Returns:
         B ids, and B log-probs in nats under softmax(logits): *before* temperature and filters.
@@ -48,18 +55,46 @@ def choose(
     total_B1 = weights_BV.sum(-1, keepdim=True)
     if not math.isfinite(total_B1.sum().item()):
         raise InputError("the model's logits are not finite; use an earlier checkpoint")
+    empty: list[int] = []
+    if steered_BV is not None:
+        peak_B1, greedy_B1 = steered_BV.max(-1, keepdim=True)
+        empty = (peak_B1[:, 0] == -math.inf).nonzero()[:, 0].tolist()
+        if empty:
+            steered_BV[empty], peak_B1[empty] = 0.0, 0.0  # anything will do
+        weights_BV = (steered_BV - peak_B1).exp_()
     if all(rule.temperature == 0.0 for rule in rules):
         ids_B1 = greedy_B1
     else:
         shaped = [i for i, r in enumerate(rules) if r.temperature > 0.0 and not r.plain]
         if shaped:
             rows = torch.tensor(shaped, device=logits_BV.device)
-            weights_BV[rows] = _shaped_weights(logits_BV[rows], [rules[i] for i in shaped])
+            source_BV = logits_BV if steered_BV is None else steered_BV
+            weights_BV[rows] = _shaped_weights(source_BV[rows], [rules[i] for i in shaped])
         ids_B1 = _invert(weights_BV, uniforms([rule.seed for rule in rules], positions))
         cold = torch.tensor([[rule.temperature == 0.0] for rule in rules], device=ids_B1.device)
         ids_B1 = torch.where(cold, greedy_B1, ids_B1)
     log_probs_B1 = logits_BV.gather(-1, ids_B1) - best_B1 - total_B1.log()
-    return ids_B1[:, 0].tolist(), log_probs_B1[:, 0].tolist()
+    ids = ids_B1[:, 0].tolist()
+    for row in empty:
+        ids[row] = NOTHING
+    return ids, log_probs_B1[:, 0].tolist()
+
+
+def likeliest(logits_BV: Tensor, counts: Sequence[int]) -> list[tuple[tuple[int, float], ...]]:
+    """The first `counts[b]` (id, log-prob in nats) pairs of each row, likeliest first.
+
+    Under softmax(logits); ties stand by the lowest id.
+    """
+    logits_BV = logits_BV.float()
+    most = min(max(counts), logits_BV.shape[-1])
+    # one integer orders by logit, then by id: fp32 as ordered integers, negative ones mirrored
+    bits_BV = (logits_BV + 0.0).view(torch.int32)
+    bits_BV = torch.where(bits_BV < 0, bits_BV ^ 0x7FFFFFFF, bits_BV)
+    last_V = torch.arange(logits_BV.shape[-1] - 1, -1, -1, device=logits_BV.device)
+    ids_BK = ((bits_BV.long() << 32) | last_V).topk(most).indices
+    log_probs_BK = logits_BV.gather(-1, ids_BK) - logits_BV.logsumexp(-1, keepdim=True)
+    pairs = zip(ids_BK.tolist(), log_probs_BK.tolist(), counts, strict=True)
+    return [tuple(zip(ids[:n], told[:n], strict=True)) for ids, told, n in pairs]
 
 
 def uniforms(seeds: Sequence[int], positions: Sequence[int]) -> NDArray[np.float64]:

@@ -13,13 +13,14 @@ B rows, T new tokens.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ontogeny.model import adapter, thin
+from ontogeny.model import adapter, thin, varlen
 from ontogeny.model.layout import Layout
 from ontogeny.model.rotation import norm_rotated, rotated
 from ontogeny.plan.shape import Shape
@@ -27,7 +28,10 @@ from ontogeny.plan.shape import Shape
 
 @dataclass(slots=True)
 class AttentionState:
-    """Keys and values that a layer has seen: two tensors (S, J, P, D)."""
+    """Keys and values that a layer has seen: two tensors (S, J, P, D).
+
+    Where sequences are held in pages (`ontogeny.model.paged`), a slot is a page.
+    """
 
     keys_SJPD: Tensor
     values_SJPD: Tensor
@@ -43,6 +47,16 @@ class AttentionState:
         for cache, source in pairs:
             cache[: len(source), :, :length] = source[:, :, :length]
 
+    def copy_slots(self, sources: Tensor, targets: Tensor) -> None:
+        """Slots `targets` become copies of slots `sources`."""
+        for cache in (self.keys_SJPD, self.values_SJPD):
+            cache[targets] = cache[sources]
+
+    def grow(self, slots: int) -> None:
+        """To `slots` slots; the new ones are empty."""
+        self.keys_SJPD = _grown(self.keys_SJPD, slots)  # one after the other: less at once
+        self.values_SJPD = _grown(self.values_SJPD, slots)
+
 
 @dataclass(frozen=True, slots=True)
 class Append:
@@ -56,6 +70,8 @@ class Append:
         mask_B1TP: True where a new token may look, or None where `causal` or everything is seen.
         window_mask_B1TP: the same for layers with a window, or None where it is wider than `reach`.
         causal: all rows start empty, so plain causal attention among the new tokens is meant.
+        pages: what is read where sequences are held in pages. Then each new token is a row of its
+            own, its slot is a page, and fields other than slots and places mean nothing.
     """
 
     rows: slice | Tensor
@@ -65,6 +81,7 @@ class Append:
     mask_B1TP: Tensor | None
     window_mask_B1TP: Tensor | None
     causal: bool
+    pages: varlen.Reading | None = None
 
 
 class Attention(nn.Module):
@@ -98,17 +115,19 @@ class Attention(nn.Module):
     def forward(self, x_NC: Tensor, cos_NE: Tensor, sin_NE: Tensor, layout: Layout) -> Tensor:
         """(N, C) -> (N, C), each document of `layout` by itself."""
         sizes = [count * longest for count, longest in layout.blocks]
-        q, k, v = (torch.split(part, sizes) for part in self._project(x_NC, cos_NE, sin_NE))
-        mixed = [self._attend(*block) for block in zip(layout.blocks, q, k, v, strict=True)]
+        q_NHD, k_NJD, v_NJD = self._project(x_NC, cos_NE, sin_NE)
+        q, k, v = (torch.split(part, sizes) for part in (q_NHD, k_NJD, v_NJD))
+        masks: Sequence[Tensor | None] = [None] * len(sizes)
+        if layout.sights is not None:
+            k, v, masks = self._seen(layout, k_NJD, v_NJD, k, v)
+        blocks = zip(layout.blocks, q, k, v, masks, strict=True)
+        mixed = [self._attend(*block) for block in blocks]
         mixed_NA = mixed[0] if len(mixed) == 1 else torch.cat(mixed)
         return adapter.linear(mixed_NA, self.out, None, self.adapters, "out")
 
-    def new_state(self, slots: int, length: int) -> AttentionState:
-        """An empty cache for `slots` sequences of up to `length` tokens.
-
-        One spare place a slot takes the padding of a row that ends exactly at `length`.
-        """
-        shape = (slots, self.kv_heads, length + 1, self.head_dim)
+    def new_state(self, slots: int, places: int) -> AttentionState:
+        """An empty cache of `slots` slots of so many places."""
+        shape = (slots, self.kv_heads, places, self.head_dim)
         return AttentionState(self.qkv.new_zeros(shape), self.qkv.new_zeros(shape))
 
     def extend(
@@ -119,7 +138,9 @@ class Attention(nn.Module):
         q, k, v = self._thin_project(x_NC, cos_ND, sin_ND)
         state.keys_SJPD[append.slots_B1, :, append.places_BT] = k.view(*block, -1, self.head_dim)
         state.values_SJPD[append.slots_B1, :, append.places_BT] = v.view(*block, -1, self.head_dim)
-        if append.causal:
+        if append.pages is not None:
+            mixed_NA = self._read_pages(q, k, v, append.pages, state)
+        elif append.causal:
             mixed_NA = self._attend((block[0], block[1]), q, k, v)
         else:
             narrow = 0 < self.window < append.reach
@@ -131,6 +152,23 @@ class Attention(nn.Module):
             )
             mixed_NA = mixed_BHTD.transpose(1, 2).flatten(2).flatten(0, 1)
         return adapter.thin_linear(mixed_NA, self.out, None, self.adapters, "out")
+
+    def _read_pages(
+        self, q: Tensor, k: Tensor, v: Tensor, pages: varlen.Reading, state: AttentionState
+    ) -> Tensor:
+        """(N, H * D): new tokens attend to themselves and their rows' pages."""
+        keys, values = state.keys_SJPD, state.values_SJPD
+        if pages.kernel:
+            return varlen.attend(q, keys, values, pages, self.window, self.scale).flatten(1)
+        mask = pages.mask(self.window)
+        if pages.causal:
+            keys, values = pages.padded(k), pages.padded(v)
+        else:
+            keys, values = pages.gathered(keys), pages.gathered(values)
+        causal = pages.causal and mask is pages.mask_B1TR
+        return pages.packed(
+            self._mix(pages.padded(q), keys, values, None if causal else mask, causal)
+        )
 
     def _project(
         self, x_NC: Tensor, cos_NE: Tensor, sin_NE: Tensor
@@ -151,36 +189,66 @@ class Attention(nn.Module):
         return q, k, v
 
     def _thin_project(
-        self, x_NC: Tensor, cos_ND: Tensor, sin_ND: Tensor
+        self, x_NC: Tensor, cos_N1D: Tensor, sin_N1D: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The same for generation; `cos_ND` and `sin_ND` are those of `thin.wide`."""
+        """The same for generation; `cos_N1D` and `sin_N1D` are those of `thin.wide`."""
         both = self.heads + self.kv_heads
         qkv_NA = adapter.thin_linear(x_NC, self.qkv, self.qkv_bias, self.adapters, "qkv")
         qkv_NAD = qkv_NA.contiguous().view(len(x_NC), -1, self.head_dim)
         qk_NGD = qkv_NAD[:, :both]
+        q, k, v = torch.split(qkv_NAD, [self.heads, self.kv_heads, self.kv_heads], 1)
         if self.qk_norm == "head":
-            norm_GD = torch.cat(
-                [self.q_norm.expand(self.heads, -1), self.k_norm.expand(self.kv_heads, -1)]
-            )
-            thin.norm(qk_NGD, norm_GD + self.offset if self.offset else norm_GD, self.eps)
+            thin.norm(qk_NGD, self.eps)
+            q *= self.q_norm + self.offset if self.offset else self.q_norm
+            k *= self.k_norm + self.offset if self.offset else self.k_norm
         elif self.qk_norm == "row":
-            q, k = torch.split(qk_NGD, [self.heads, self.kv_heads], 1)
             q.copy_(self._row_norm(q, self.q_norm))
             k.copy_(self._row_norm(k, self.k_norm))
         if self.rotated:
-            thin.rotate(qk_NGD, cos_ND, sin_ND)
-        return qk_NGD[:, : self.heads], qk_NGD[:, self.heads :], qkv_NAD[:, both:]
+            thin.rotate(qk_NGD, cos_N1D, sin_N1D)
+        return q, k, v
 
     def _row_norm(self, x_NHD: Tensor, weight: Tensor) -> Tensor:
         flat = x_NHD.flatten(1)
         normed: Tensor = F.rms_norm(flat, flat.shape[1:], weight, self.eps).view_as(x_NHD)
         return normed
 
-    def _attend(self, block: tuple[int, int], q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Causal attention in a block of (rows, length), (rows * length, H * D)."""
-        q, k, v = (part.reshape(*block, -1, self.head_dim).transpose(1, 2) for part in (q, k, v))
-        length, mask = block[1], None
-        if 0 < self.window < length:
+    def _seen(
+        self,
+        layout: Layout,
+        k_NJD: Tensor,
+        v_NJD: Tensor,
+        k: tuple[Tensor, ...],
+        v: tuple[Tensor, ...],
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor | None, ...]]:
+        """Keys, values and mask of each block; k and v are those of its own tokens."""
+        assert layout.sights is not None and layout.stem is not None
+        old_k, old_v = layout.stem.exchange(self, k_NJD, v_NJD)
+        found: list[tuple[Tensor, Tensor, Tensor | None]] = []
+        for sight, own_k, own_v in zip(layout.sights, k, v, strict=True):
+            if sight is None:
+                found.append((own_k, own_v, None))
+                continue
+            mask_LK = sight.window_mask_LK if self.window else sight.mask_LK
+            found.append((sight.seen.of(old_k, k_NJD), sight.seen.of(old_v, v_NJD), mask_LK))
+        keys, values, masks = zip(*found, strict=True)
+        return keys, values, masks
+
+    def _attend(
+        self,
+        block: tuple[int, int],
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Attention in a block of (rows, length), (rows * length, H * D); causal without a mask."""
+        rows, length = block
+        q, k, v = (
+            part.reshape(rows, len(part) // rows, -1, self.head_dim).transpose(1, 2)
+            for part in (q, k, v)
+        )
+        if mask is None and 0 < self.window < length:
             mask = torch.ones(length, length, dtype=torch.bool, device=q.device)
             mask = mask.tril_().triu_(1 - self.window)
         mixed_BHTD = self._mix(q, k, v, mask, causal=mask is None)
@@ -210,3 +278,8 @@ class Attention(nn.Module):
             wide = mask if mask.ndim == 2 else mask[:, :, None]
             scores = scores.masked_fill(~wide, -torch.inf)
         return (scores.softmax(-1) @ v[:, :, None]).flatten(1, 2)
+
+
+def _grown(cache_SJPD: Tensor, slots: int) -> Tensor:
+    more = cache_SJPD.new_zeros(slots - len(cache_SJPD), *cache_SJPD.shape[1:])
+    return torch.cat([cache_SJPD, more])

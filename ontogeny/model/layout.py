@@ -22,6 +22,67 @@ SLACK = 0.1
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """A chain of tokens, the first of them in an earlier stream.
+
+    Args:
+        kept: how many of the tokens that the stem keeps, from its first on.
+        spans: (start, stop) of those that follow, in the stream itself.
+    """
+
+    kept: int
+    spans: tuple[tuple[int, int], ...]
+
+    def of(self, kept_PJD: Tensor | None, new_NJD: Tensor) -> Tensor:
+        """Their rows (K, J, D); a view where they are neighbours."""
+        parts = [new_NJD[start:stop] for start, stop in self.spans]
+        if self.kept:
+            assert kept_PJD is not None, "an earlier stream keeps nothing"
+            parts.insert(0, kept_PJD[: self.kept])
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the L tokens of a block of one document see.
+
+    Args:
+        seen: K tokens, the block's own last.
+        mask_LK: True where a token may look; or 0 there and -inf elsewhere, to be added to scores.
+        window_mask_LK: the same in layers with a window.
+    """
+
+    seen: Seen
+    mask_LK: Tensor
+    window_mask_LK: Tensor
+
+
+class Stem:
+    """Keys and values of a chain of tokens, layer by layer, from one stream to the next.
+
+    It holds as much as a cache of one sequence of the chain's length.
+
+    Args:
+        keep: the chain that the stream under way leaves behind.
+    """
+
+    def __init__(self) -> None:
+        self.keep = Seen(0, ())
+        self._layers: dict[object, tuple[Tensor, Tensor]] = {}
+
+    def exchange(
+        self, layer: object, keys_NJD: Tensor, values_NJD: Tensor
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """What `layer` had kept; from now on it keeps `keep` of that and of these."""
+        old = self._layers.pop(layer, (None, None))
+        if self.keep.kept or self.keep.spans:
+            new = self.keep.of(old[0], keys_NJD), self.keep.of(old[1], values_NJD)
+            # a view would hold the whole stream
+            self._layers[layer] = new[0].clone(), new[1].clone()
+        return old
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """Where each token of a batch stands in the stream.
 
@@ -31,12 +92,17 @@ class Layout:
         stream_M: stream position of each flat token of (B, T), M = B * T, or None: identity.
         positions_N: place of each stream token in its own document, or None where the stream is
             one block and positions are simply 0..L-1 in each of its n documents.
+        sights: what each block sees, None where that is its documents' own past; or None: so
+            everywhere, and nothing is kept.
+        stem: what earlier streams keep for this one, and this one for later ones.
     """
 
     blocks: tuple[tuple[int, int], ...]
     source_N: Tensor | None
     stream_M: Tensor | None
     positions_N: Tensor | None
+    sights: tuple[Sight | None, ...] | None = None
+    stem: Stem | None = None
 
 
 def layout(

@@ -10,7 +10,7 @@ C channels, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -20,43 +20,15 @@ from torch.utils.checkpoint import checkpoint
 from ontogeny.model import head, thin
 from ontogeny.model.attention import Append, Attention, AttentionState
 from ontogeny.model.feed_forward import FeedForward
+from ontogeny.model.graph import Steps
 from ontogeny.model.layout import Layout, layout
+from ontogeny.model.paged import Pages
 from ontogeny.model.rope import Tables
+from ontogeny.model.state import State
+from ontogeny.model.varlen import PAGE
 from ontogeny.objectives.batch import Batch
 from ontogeny.objectives.loss import Needs, Outputs
 from ontogeny.plan.shape import Shape
-
-
-@dataclass(slots=True)
-class State:
-    """What the layers remember of `slots` sequences.
-
-    Args:
-        lengths: tokens held by each slot.
-        capacity: tokens a slot can hold.
-        layers: each mixer's own state.
-    """
-
-    lengths: list[int]
-    capacity: int
-    layers: list[AttentionState]
-
-    def copy_prefix(self, source: int, target: int, length: int) -> None:
-        """Slot `target` becomes the first `length` tokens of slot `source`."""
-        assert length <= self.lengths[source], (length, self.lengths[source])
-        for layer in self.layers:
-            layer.copy_prefix(source, target, length)
-        self.lengths[target] = length
-
-    def take_over(self, old: State) -> None:
-        """All slots of a smaller state, which is forgotten."""
-        for layer, source in zip(self.layers, old.layers, strict=True):
-            layer.take_over(source, old.capacity)
-        self.lengths[: len(old.lengths)] = old.lengths
-
-    def free(self, slot: int) -> None:
-        """Forget slot `slot`; its places are overwritten by the next sequence."""
-        self.lengths[slot] = 0
 
 
 class RMSNorm(nn.Module):
@@ -96,12 +68,13 @@ class Layer(nn.Module):
         return x_NC + _normed(self.feed_forward_post_norm, fed_NC)
 
     def extend(self, x_NC: Tensor, angles: Angles, append: Append, state: AttentionState) -> Tensor:
-        """The same for new tokens behind a cache."""
-        normed_NC = _normed(self.mixer_norm, x_NC)
+        """The same for new tokens behind a cache; overwrites `x_NC`."""
+        normed_NC = _thin_normed(self.mixer_norm, x_NC)
         mixed_NC = self.mixer.extend(normed_NC, *self._own(angles), append, state)
-        x_NC = x_NC + _normed(self.mixer_post_norm, mixed_NC)
-        fed_NC = self.feed_forward.extend(_normed(self.feed_forward_norm, x_NC))
-        return x_NC + _normed(self.feed_forward_post_norm, fed_NC)
+        x_NC += _thin_normed(self.mixer_post_norm, mixed_NC)
+        fed_NC = self.feed_forward.extend(_thin_normed(self.feed_forward_norm, x_NC))
+        x_NC += _thin_normed(self.feed_forward_post_norm, fed_NC)
+        return x_NC
 
     def _own(self, angles: Angles) -> tuple[Tensor, Tensor]:
         return angles[-1] if self.own_positions else angles[0]
@@ -116,6 +89,7 @@ class Transformer(nn.Module):
 
     Attributes:
         recompute: layers keep nothing but their input for the backward pass, and run twice.
+        page: tokens of the pages in which new states hold sequences; 0: whole slots. On CUDA 256.
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -127,6 +101,7 @@ class Transformer(nn.Module):
         self.norm = RMSNorm(shape.hidden, shape.norm_eps, float(shape.form.centred))
         self.scale = shape.hidden**0.5 if shape.form.centred else 1.0
         self.recompute = False
+        self.page: int | None = None
         self.untied_head: nn.Parameter | None = None
         if not shape.tied:
             self.untied_head = nn.Parameter(torch.empty(shape.vocab_size, shape.hidden))
@@ -186,6 +161,13 @@ class Transformer(nn.Module):
         x_MC: Tensor = self.norm(x_NC if plan.stream_M is None else x_NC[plan.stream_M])
         return x_MC
 
+    @torch.no_grad()
+    def read(self, tokens_N: Tensor, plan: Layout, rows_R: Tensor) -> Tensor:
+        """x_RC after the final norm at places `rows_R` of a stream laid out by `plan`."""
+        angles = self.tables.at(plan.positions_N)
+        x_RC: Tensor = self.norm(self._through(tokens_N, angles, plan)[rows_R])
+        return x_RC
+
     def logits(self, batch: Batch) -> Tensor:
         """logits_BTV of every token, for parity tests and small inputs (T x V floats a row)."""
         with torch.no_grad():
@@ -199,8 +181,15 @@ class Transformer(nn.Module):
     def new_state(self, slots: int, length: int) -> State:
         """Empty caches for `slots` sequences of at most `length` tokens (<= shape.context)."""
         assert length <= self.shape.context, (length, self.shape.context)
-        layers = [layer.mixer.new_state(slots, length) for layer in self.stack]
-        return State([0] * slots, length, layers)
+        page = (PAGE if self.device.type == "cuda" else 0) if self.page is None else self.page
+        if page == 0:
+            # one spare place a slot takes the padding of a row that ends exactly at `length`
+            layers = [layer.mixer.new_state(slots, length + 1) for layer in self.stack]
+            return State([0] * slots, length, layers)
+        layers = [layer.mixer.new_state(0, page) for layer in self.stack]
+        pages = Pages(layers, slots, length, page, self.shape)
+        steps = Steps(partial(self._step, pages), self, pages.caches)
+        return State([0] * slots, length, layers, pages, steps)
 
     @torch.inference_mode()
     def extend(
@@ -215,12 +204,14 @@ class Transformer(nn.Module):
         Appends the first `lengths_B[b]` (>= 1) tokens of row b to slot `slots_B[b]`. T = 1 is a
         decode step, T > 1 a prefill; slots may be in any order, none twice.
         """
+        if state.pages is not None and tokens_BT.shape[1] == 1:
+            return state.decode(tokens_BT[:, 0], slots_B)
         x_MC = self._extend(tokens_BT, lengths_B, slots_B, state)
         if tokens_BT.shape[1] > 1:
             width = tokens_BT.shape[1]
             last = [row * width + count - 1 for row, count in enumerate(lengths_B)]
             x_MC = x_MC[torch.tensor(last, device=x_MC.device)]
-        return head.capped(thin.linear(self.norm(x_MC), self.head).contiguous(), self.cap)
+        return self._logits(x_MC)
 
     @torch.inference_mode()
     def extend_log_probs(
@@ -241,12 +232,12 @@ class Transformer(nn.Module):
         """The stream after the last layer, before the final norm."""
         rows, length = batch.tokens_BT.shape
         plan = layout(rows, length, batch.documents, self.device)
-        tokens_N = batch.tokens_BT.flatten()
-        if plan.source_N is not None:
-            tokens_N = tokens_N[plan.source_N]
-        longest = max(block[1] for block in plan.blocks)
-        assert longest <= self.shape.context, (longest, self.shape.context)
-        angles = self.tables.at(plan.positions_N, rows, length)
+        tokens_M = batch.tokens_BT.flatten()
+        tokens_N = tokens_M if plan.source_N is None else tokens_M[plan.source_N]
+        assert max(length for _, length in plan.blocks) <= self.shape.context, plan.blocks
+        return self._through(tokens_N, self.tables.at(plan.positions_N, rows, length), plan), plan
+
+    def _through(self, tokens_N: Tensor, angles: Angles, plan: Layout) -> Tensor:
         x_NC = self._embed(tokens_N)
         for layer in self.stack:
             if self.recompute and torch.is_grad_enabled():
@@ -255,7 +246,11 @@ class Transformer(nn.Module):
                 )
             else:
                 x_NC = layer(x_NC, angles, plan)
-        return x_NC, plan
+        return x_NC
+
+    def _logits(self, x_RC: Tensor) -> Tensor:
+        x_RC = _thin_normed(self.norm, x_RC)
+        return head.capped(thin.linear(x_RC, self.head).contiguous(), self.cap)
 
     def _embed(self, tokens_N: Tensor) -> Tensor:
         x_NC = F.embedding(tokens_N, self.embedding)
@@ -265,16 +260,32 @@ class Transformer(nn.Module):
         self, tokens_BT: Tensor, lengths_B: Sequence[int], slots_B: Sequence[int], state: State
     ) -> Tensor:
         width, window = tokens_BT.shape[1], self.shape.window
-        append = _append(lengths_B, slots_B, width, state, window, self.device)
-        places_M = append.places_BT.flatten()
-        positions_M = places_M.clamp(max=self.shape.context - 1)  # padding may stand outside
-        angles = [thin.wide(*pair) for pair in self.tables.at(positions_M)]
-        x_MC = self._embed(tokens_BT.flatten())
-        for layer, remembered in zip(self.stack, state.layers, strict=True):
-            x_MC = layer.extend(x_MC, angles, append, remembered)
-        for slot, count in zip(slots_B, lengths_B, strict=True):
-            state.lengths[slot] += count
+        if state.pages is None:
+            append = _append(lengths_B, slots_B, width, state, window, self.device)
+        else:
+            append = state.pages.append(state.rows(slots_B, lengths_B), width)
+        x_MC = self._appended(tokens_BT.flatten(), append, state.layers)
+        state.gain(slots_B, lengths_B)
         return x_MC
+
+    def _appended(
+        self, tokens_M: Tensor, append: Append, layers: Sequence[AttentionState]
+    ) -> Tensor:
+        """The stream after the last layer; asks the device nothing."""
+        pages = append.pages
+        tokens_N = tokens_M if pages is None else pages.picked(tokens_M)
+        positions_N = append.places_BT.flatten() if pages is None else pages.positions_N
+        positions_N = positions_N.clamp(max=self.shape.context - 1)  # padding may stand outside
+        angles = [thin.wide(*pair) for pair in self.tables.at(positions_N)]
+        x_NC = self._embed(tokens_N)
+        for layer, remembered in zip(self.stack, layers, strict=True):
+            x_NC = layer.extend(x_NC, angles, append, remembered)
+        return x_NC if pages is None else pages.spread(x_NC)
+
+    def _step(self, pages: Pages, tokens_B: Tensor, plan_BQ: Tensor) -> Tensor:
+        """logits_BV after a token a row: a `Step` of `ontogeny.model.graph`."""
+        x_BC = self._appended(tokens_B, pages.one_each(plan_BQ), pages.layers)
+        return self._logits(x_BC)
 
 
 def _norm(shape: Shape, wanted: bool) -> RMSNorm | None:
@@ -283,6 +294,14 @@ def _norm(shape: Shape, wanted: bool) -> RMSNorm | None:
 
 def _normed(norm: RMSNorm | None, x_NC: Tensor) -> Tensor:
     return x_NC if norm is None else norm(x_NC)
+
+
+def _thin_normed(norm: RMSNorm | None, x_NC: Tensor) -> Tensor:
+    """The same for generation."""
+    if norm is None:
+        return x_NC
+    weight_C = norm.weight + norm.offset if norm.offset else norm.weight
+    return thin.rms(x_NC, weight_C, norm.eps)
 
 
 def _spread(values_R: Tensor, rows_R: Tensor | None, shape: torch.Size) -> Tensor:

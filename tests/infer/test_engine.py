@@ -4,13 +4,12 @@ import random
 
 import pytest
 import torch
+from infer.near import batch_of, decided
 
 from ontogeny.base.errors import InputError
 from ontogeny.infer.engine import Engine
-from ontogeny.infer.slots import Slots
 from ontogeny.model.initial import initialise
 from ontogeny.model.transformer import Transformer
-from ontogeny.objectives.batch import Batch
 from ontogeny.objectives.loss import Needs
 from ontogeny.plan.sampling import Sampling
 from ontogeny.plan.shape import Shape
@@ -44,9 +43,10 @@ def run(engine, handles):
     return [(tuple(h.ids), tuple(h.log_probs), h.finish) for h in handles]
 
 
-def batch_of(ids):
-    tokens_BT = torch.tensor([ids])
-    return Batch(tokens_BT[:, :-1], tokens_BT[:, 1:], torch.ones(1, len(ids) - 1))
+def shape_of(engine):
+    """Slots and tokens that the caches have room for."""
+    state = engine._caches.state
+    return len(state.lengths), state.capacity
 
 
 def naive_greedy(model, prompt, count):
@@ -107,18 +107,44 @@ def test_under_lockstep_the_seeds_and_rules_of_others_change_no_bit(model):
     assert all(answer == answers[0] for answer in answers)
 
 
-def test_equal_seeds_give_equal_tokens_whatever_the_batch(model):
-    (prompt,) = prompts(1, seed=8)
-    results = []
-    for company, admission in [(0, "lockstep"), (7, "lockstep"), (5, "ready"), (20, "ready")]:
-        engine = Engine(model, 8, 70, admission=admission)
-        for other in prompts(company, seed=company):
-            engine.submit(other, 25, Sampling(seed=1))
-        handle = engine.submit(prompt, 30, Sampling(seed=5))
-        results.append(run(engine, [handle])[0])
-    assert len({ids for ids, _, _ in results}) == 1
-    for _, log_probs, _ in results[1:]:
-        assert log_probs == pytest.approx(results[0][1], abs=1e-4)
+def test_in_other_company_tokens_differ_only_where_the_draw_is_a_tie(model):
+    """Under lockstep equal prompts in a wave give equal bits; other prompts move the last bits.
+
+    The fastest product depends on the number of rows, and attention on the longest of them, so
+    a token may change where the uniform number lies within 1e-4 of its share of the distribution
+    (greedy: where two logits do), and all after it. Of 6,400 tokens here none does.
+    """
+    asked = prompts(20, seed=6)
+    rules = [Sampling(seed=i, temperature=(0.0, 1.0, 0.7)[i % 3]) for i in range(20)]
+    alone = []
+    for prompt, rule in zip(asked, rules, strict=True):
+        engine = Engine(model, 1, 75)
+        alone += run(engine, [engine.submit(prompt, 40, rule)])
+    tokens = changed = 0
+    for company, admission in [
+        (1, "lockstep"),
+        (7, "lockstep"),
+        (20, "lockstep"),
+        (5, "ready"),
+    ] * 2:
+        engine = Engine(model, 8, 75, admission=admission)
+        others = prompts(company, seed=f"{tokens}")
+        handles = []
+        for prompt, rule in zip(asked, rules, strict=True):
+            handles.append(engine.submit(prompt, 40, rule))
+            while others and len(others) * len(asked) > company * (len(asked) - len(handles)):
+                engine.submit(others.pop(), 25, Sampling(seed=1))
+        for (ids, log_probs, _), mine, prompt, rule in zip(
+            run(engine, handles), alone, asked, rules, strict=True
+        ):
+            tokens += len(ids)
+            if ids != mine[0]:
+                changed += 1
+                assert not decided(model, prompt, ids, mine[0], rule)
+            else:
+                assert log_probs == pytest.approx(mine[1], abs=1e-4)
+    assert tokens == 8 * 20 * 40
+    assert changed <= 2
 
 
 def test_a_group_of_equal_prompts_reads_the_prompt_once_and_samples_apart(model, monkeypatch):
@@ -138,37 +164,6 @@ def test_a_group_of_equal_prompts_reads_the_prompt_once_and_samples_apart(model,
         (alone,) = run(single, [single.submit(prompt, 10, Sampling(seed=seed))])
         assert ids == alone[0]
         assert log_probs == pytest.approx(alone[1], abs=1e-4)
-
-
-@pytest.mark.parametrize("admission", ["lockstep", "ready"])
-def test_cancellations_lose_no_slot_and_mix_no_tokens(model, admission):
-    draw = random.Random(11)
-    asked = prompts(300, seed=12, most=12)
-    expected = {}
-    engine = Engine(model, 7, 40, admission=admission, prefill_tokens=30)
-    flying, ended = [], []
-    while asked or engine.busy:
-        while asked and draw.random() < 0.6:
-            prompt = asked.pop()
-            flying.append((prompt, engine.submit(prompt, draw.randint(1, 12), GREEDY)))
-        engine.step()
-        for entry in list(flying):
-            if entry[1].finish is None and draw.random() < 0.07:
-                engine.cancel(entry[1])
-                engine.cancel(entry[1])  # twice does no harm
-            if entry[1].finish is not None:
-                flying.remove(entry)
-                ended.append(entry)
-    assert len(engine.slots) == 7
-    assert not flying
-    cancelled = [handle for _, handle in ended if handle.finish == "cancelled"]
-    assert 50 < len(cancelled) < 250
-    single = Engine(model, 32, 40, admission="ready")
-    for prompt, _ in ended:
-        expected[prompt] = single.submit(prompt, 12, GREEDY)
-    run(single, [])
-    for prompt, handle in ended:
-        assert handle.ids == expected[prompt].ids[: len(handle.ids)]
 
 
 def test_a_completion_ends_by_stop_by_length_or_by_context(model):
@@ -195,21 +190,22 @@ def test_a_completion_ends_by_stop_by_length_or_by_context(model):
 def test_caches_grow_with_what_is_asked_and_keep_what_rows_in_flight_hold(
     model, admission, monkeypatch
 ):
-    monkeypatch.setattr("ontogeny.infer.engine.GROWTH", 8)
+    monkeypatch.setattr("ontogeny.infer.caches.GROWTH", 8)
     engine = Engine(model, 6, 90, admission=admission)
     asked = prompts(3, seed=5, most=10)
     handles = [engine.submit(prompt, 12, GREEDY) for prompt in asked[:2]]
     for _ in range(5):
         engine.step()
-    assert (len(engine._state.lengths), engine._state.capacity) == (2, 24)
+    assert shape_of(engine) == (2, 24)
     handles.append(engine.submit(asked[2], 60, GREEDY))  # ready: among the others; else after them
     got = run(engine, handles)
     assert [ids for ids, _, _ in got] == [
         naive_greedy(model, prompt, count)
         for prompt, count in zip(asked, (12, 12, 60), strict=True)
     ]
-    assert engine._state.capacity <= 72
-    assert len(engine._state.lengths) == (2 if admission == "lockstep" else 3)
+    slots, capacity = shape_of(engine)
+    assert capacity <= 72
+    assert slots == (2 if admission == "lockstep" else 4)  # which come one by one are doubled
 
 
 def test_every_token_carries_the_version_of_the_weights(model):
@@ -281,14 +277,3 @@ def test_what_was_not_finite_leaves_nothing_in_the_caches(admission):
     while engine.busy:
         engine.step()
     assert answers(engine) == answers(Engine(model, 2, 12, admission=admission))
-
-
-def test_slots_are_given_lowest_first_and_never_twice():
-    slots = Slots(3)
-    assert [slots.take() for _ in range(3)] == [0, 1, 2]
-    slots.give_back(2)
-    slots.give_back(0)
-    assert slots.take() == 0
-    with pytest.raises(KeyError):
-        slots.give_back(2)
-    assert len(slots) == 1

@@ -23,7 +23,8 @@ def test_norm_and_rotation_turn_pairs_of_channels_by_their_angle():
     norm_AD = torch.rand(3, 8, generator=made)
     cos_PE, sin_PE = rope_tables(8, 10_000.0, 5)
     got_NAD = x_NAD.clone()
-    norm(got_NAD, norm_AD, 1e-6)
+    norm(got_NAD, 1e-6)
+    got_NAD *= norm_AD
     rotate(got_NAD, *wide(cos_PE, sin_PE))
     normed_NAD = F.rms_norm(x_NAD, (8,), None, 1e-6) * norm_AD
     pairs = torch.complex(normed_NAD[..., :4], normed_NAD[..., 4:])
