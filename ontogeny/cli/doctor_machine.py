@@ -5,6 +5,7 @@ Imports no package that may be missing: this part answers where hardly anything 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import sys
@@ -14,9 +15,12 @@ from importlib import metadata
 from pathlib import Path
 
 from ontogeny.base import machine
+from ontogeny.base.errors import SandboxRefused
 from ontogeny.base.requirements import Found, requirements
 from ontogeny.cli.amounts import counted, size_text
 from ontogeny.cli.finding import Finding
+from ontogeny.rollout.sandbox.limits import Limits
+from ontogeny.rollout.sandbox.pool import Sandbox
 
 DISTRIBUTION = "ontogeny"
 NEEDED_EXTRA = "quickstart"
@@ -128,6 +132,30 @@ def environment(variables: Mapping[str, str], threads: int) -> Iterator[Finding]
         yield Finding(section, "note", text, "unset it to see all")
     yield _home(variables)
     yield _temporary()
+
+
+def sandbox() -> Iterator[Finding]:
+    """Whether programs that a model wrote can be run here, found by opening a sandbox."""
+    section = "sandbox"
+    try:
+        tier, abi = asyncio.run(_tier())
+    except SandboxRefused as error:
+        text = f"programs that a model wrote do not run here; {error.reason}"
+        yield Finding(section, "note", text)
+        return
+    contained = f"programs that a model wrote are contained (tier {tier}, Landlock ABI {abi})"
+    if tier == 1:
+        yield Finding(section, "ok", f"{contained}; a control group bounds their memory")
+        return
+    remedy = "start as root, or by `systemd-run --user --scope -p Delegate=yes`"
+    text = f"{contained}; without a control group only each process's memory is bounded"
+    yield Finding(section, "note", text, remedy)
+
+
+async def _tier() -> tuple[int, int]:
+    # small, so that the question whether memory suffices is not asked here
+    async with Sandbox(Limits(processes=1, memory_bytes=1 << 27)) as opened:
+        return opened.tier, opened.landlock
 
 
 def _memory(total: int | None, available: int | None, limits: machine.Limits) -> Finding:

@@ -50,6 +50,7 @@ def test_a_whole_machine_is_ready_and_every_section_speaks(tmp_path: Path) -> No
         "torch",
         "store",
         "environment",
+        "sandbox",
         "recipes",
     ]
     assert done.returncode == ("  problem " in done.stdout)
