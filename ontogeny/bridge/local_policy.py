@@ -28,9 +28,9 @@ class LocalPolicy:
     `drive`) are submitted in order before the first step, so under the engine's lockstep admission
     the batches, and every bit of the answers, follow from the requests alone.
 
-    Under ready admission nothing holds the event loop for longer than one step: an unknown grammar
-    is tried in a thread (its request is submitted when that is done), and many continuations are
-    scored a few at a time.
+    Under ready admission nothing holds the event loop for longer than one step and the scoring of
+    `SCORED_TOKENS`: an unknown grammar is tried in a thread (its request is submitted when that is
+    done), and many continuations are scored a few at a time.
 
     One event loop at a time: loops may follow one another, as `sample_all` makes one a call.
 

@@ -22,7 +22,7 @@ from ontogeny.bridge.fit import fit
 from ontogeny.bridge.local_policy import LocalPolicy
 from ontogeny.bridge.models import chats, load_model, save_model
 from ontogeny.bridge.packing import Packed, Said, pack, pieces, row_width
-from ontogeny.environments.asking import Answered, Question, ask_all, question
+from ontogeny.environments.asking import Answered, Question, ask_all, question, release
 from ontogeny.environments.environment import Environment
 from ontogeny.environments.own import environments_of
 from ontogeny.infer.engine import Engine
@@ -63,7 +63,10 @@ def reinforce(
     objective = GRPO(
         config.clip_low, config.clip_high, config.beta, config.normalise, config.max_tokens
     )
-    counters, speed = fit(work, model, objective, steps, config, config.steps)
+    try:
+        counters, speed = fit(work, model, objective, steps, config, config.steps)
+    finally:
+        release(worlds.values())
     model.eval()
     save_model(work.payload, model, parent, chats=chats(parent))
     answers = config.steps * config.prompts * config.group
@@ -175,6 +178,7 @@ class RolloutSteps:
             max_tokens=self.play.max_tokens,
             temperature=self.play.temperature,
             seed=named_seed(seed, "answers"),
+            again=True,
         )
         self.model.train()
         return answered

@@ -6,9 +6,10 @@ Two ways to admit what waits:
 
 *lockstep* (the default): up to `slots` requests make a wave; nobody joins or leaves the batch
 before all of the wave have ended (rows that end early are computed on and ignored). Every tensor
-then has a shape that follows from the prompts of the wave alone, so a request's tokens and
-log-probs are bitwise the same whatever the seeds and rules of the others in its wave are. They do
-depend, in the last bits, on which prompts share the wave and in which order.
+then has a shape that follows from the prompts and `max_tokens` of the wave alone, so a request's
+tokens and log-probs are bitwise the same whatever the seeds and rules of the others in its wave
+are, and whatever was done before. They do depend, in the last bits, on which prompts share the
+wave and in which order.
 
 *ready*: a request is admitted as soon as a slot is free, and its row leaves when it ends. No work
 is wasted; a row's logits differ in the last bits with the company it keeps.
@@ -135,7 +136,7 @@ class Engine:
 
         Raises:
             InputError: when the prompt is empty, or it or a bias holds an id outside the
-                vocabulary.
+                vocabulary, or `max_tokens` is below 1.
         """
         vocab_size = self.model.shape.vocab_size
         sampling = sampling or Sampling()
@@ -143,6 +144,8 @@ class Engine:
             raise InputError(f"a prompt needs one id or more, each of 0 to {vocab_size - 1}")
         if any(id_ >= vocab_size for id_, _ in sampling.bias):
             raise InputError(f"a bias names an id outside the vocabulary (0 to {vocab_size - 1})")
+        if max_tokens < 1:
+            raise InputError(f"max_tokens is {max_tokens}; give at least 1")
         handle = Handle(tuple(prompt), max_tokens, sampling, frozenset(stop), guide, top)
         if len(prompt) >= self.length:
             handle.finish = "context"
@@ -169,15 +172,17 @@ class Engine:
         Raises:
             InputError: when the model's logits are not finite; what is in flight is cancelled.
             NoSpace: when the device has no memory for the caches; the same.
+            Exception: whatever a guide raises that is no InputError; the same.
         """
         self.counts.steps += self.busy
-        self._admit()
-        decoding = [row for row in self._rows if row.read == len(row.prompt)]
         try:
+            self._admit()
+            decoding = [row for row in self._rows if row.read == len(row.prompt)]
+            assert decoding or not self._rows or any(row.reads for row in self._rows)
             gained = self._read_prompts()
             if decoding:
                 gained += self._decode(decoding)
-        except (InputError, NoSpace):
+        except BaseException:  # rows that were given no token must not go on as if they were
             self._begin_anew()
             raise
         self._leave()
@@ -186,7 +191,7 @@ class Engine:
     def _begin_anew(self) -> None:
         """Cancels all rows and empties the caches: no mask hides a NaN that stays in them."""
         for row in self._rows:
-            row.finish = row.finish or "cancelled"
+            row.finish, row.keeps = row.finish or "cancelled", False
         self._leave()
         self.forget()
         self._caches.clear()
@@ -210,9 +215,12 @@ class Engine:
             max(len(row.prompt) + row.max_tokens for row in self._rows),
             spare=not self.lockstep,
         )
-        taken = {row.slot: row for row in self._rows}
+        # one after the other: what a slot has kept is copied before the slot is another's
+        new = {handle for handle, _ in places}
+        taken = {row.slot: row for row in self._rows if row not in new}
         for handle, place in places:
             self._begin(handle, place, taken)
+            taken[handle.slot] = handle
         # who waits for another's reading needs a call of its own afterwards, or reads nothing
         later = [row for row, _ in places if row.source and row.shared < len(row.prompt)]
         if sum(row.shared for row in later) < CALL:
@@ -292,9 +300,10 @@ class Engine:
             return []
         for row in rows:
             # only rows that ended come this far; the step at which they do is a matter of the
-            # prompt's length alone, so starting anew keeps shapes free of what was sampled
+            # wave's lengths alone, so starting anew keeps shapes free of what was sampled
             if self._caches.state.lengths[row.slot] == self._caches.state.capacity:
                 self._caches.begin(row.slot, row.slot, 0)
+        assert all(row.ids or row.finish is not None for row in rows)
         return self._give(rows, self._extend(rows, [row.ids[-1:] or (0,) for row in rows]))
 
     def _extend(self, rows: list[Handle], chunks: Sequence[Sequence[int]]) -> Tensor:

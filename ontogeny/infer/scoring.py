@@ -68,7 +68,8 @@ def score(
         In the order of the pairs: target's log-probs in nats, and their greedy flags.
 
     Raises:
-        InputError: when a pair exceeds the model's context or holds an id outside the vocabulary.
+        InputError: when a pair exceeds the model's context or holds an id outside the vocabulary,
+            or the model's logits are not finite.
     """
     for prompt, target in pairs:
         check(model, prompt, target)
@@ -122,6 +123,8 @@ def _wanted(
         if len(x_RC):
             found = _log_probs(model, x_RC, row_W, targets_W[inside], machine)
             log_probs_W[inside], greedy_W[inside] = found[0].numpy(), found[1].numpy()
+    if np.isnan(log_probs_W).any():
+        raise InputError("the model's logits are not finite; use an earlier checkpoint")
     return log_probs_W, greedy_W
 
 

@@ -1,12 +1,17 @@
 """The engine's tokens are the model's: greedy, log-probs, seeds, cancellation, nothing mixed up."""
 
+import math
 import random
+import subprocess
+import sys
 
 import pytest
 import torch
 from infer.near import batch_of, decided
+from support.families import FAMILIES, made
 
 from ontogeny.base.errors import InputError
+from ontogeny.infer import caches
 from ontogeny.infer.engine import Engine
 from ontogeny.model.initial import initialise
 from ontogeny.model.transformer import Transformer
@@ -251,6 +256,99 @@ def test_logits_that_are_not_finite_are_an_error_not_a_token():
         engine.submit((1,), 3, rules)
         with pytest.raises(InputError, match="not finite"):
             engine.step()
+
+
+@pytest.mark.parametrize("family", ["gemma2", "mistral, windows"])
+def test_under_lockstep_earlier_and_longer_waves_change_no_bit(family, monkeypatch):
+    """Ended rows start anew where a slot ends: that end must be the wave's own."""
+    monkeypatch.setattr(caches, "GROWTH", 8)
+    model = made(FAMILIES[family])
+    vocab_size = model.shape.vocab_size
+
+    def wave(engine):
+        asked = prompts(5, seed=4, most=12)
+        handles = [
+            engine.submit(
+                [id_ % vocab_size for id_ in prompt], 30 if first else 2, Sampling(seed=1)
+            )
+            for first, prompt in ((number == 0, prompt) for number, prompt in enumerate(asked))
+        ]
+        while engine.busy:
+            engine.step()
+        return [(handle.ids, handle.log_probs) for handle in handles]
+
+    fresh, used = (Engine(model, 5, model.shape.context) for _ in range(2))
+    long = used.submit((1,) * 20, model.shape.context - 20, GREEDY)
+    used.step()
+    used.cancel(long)
+    assert wave(used) == wave(fresh)
+
+
+@pytest.mark.parametrize(
+    "extreme",
+    [
+        Sampling(temperature=1e-6, repetition_penalty=1e3),
+        Sampling(temperature=1e6, bias=((3, -1e4), (4, -math.inf))),
+        Sampling(top_p=1e-6, repetition_penalty=1e-3),
+        Sampling(temperature=1e-6, bias=((3, 1e4),), min_p=0.999),
+    ],
+)
+def test_the_furthest_settings_choose_tokens_and_harm_nobody(model, extreme):
+    alone, both = Engine(model, 2, 90), Engine(model, 2, 90)
+    expected = [alone.submit((5, 6), 20, GREEDY) for _ in range(2)]
+    handles = [both.submit((5, 6), 20, rules) for rules in (GREEDY, extreme)]
+    run(alone, expected)
+    run(both, handles)
+    assert handles[0].ids == expected[0].ids
+    assert len(handles[1].ids) == 20
+    assert all(math.isfinite(each) for each in handles[1].log_probs)
+
+
+def test_no_tokens_are_no_request(model):
+    with pytest.raises(InputError, match="max_tokens is 0"):
+        Engine(model, 1, 10).submit((1,), 0)
+
+
+STARVED = """
+import resource, sys
+from ontogeny.base.errors import NoSpace
+from ontogeny.infer.engine import Engine
+from ontogeny.model.initial import initialise
+from ontogeny.model.transformer import Transformer
+from ontogeny.plan.sampling import GREEDY
+from ontogeny.plan.shape import Shape
+
+model = Transformer(Shape(61, 256, 8, 8, 8, 64, 48, 65536))
+initialise(model, 0)
+engine = Engine(model, 4, 65536, admission=sys.argv[1])
+running = engine.submit((1, 2, 3), 9, GREEDY)
+engine.step()
+if sys.argv[1] == "lockstep":
+    while engine.busy:
+        engine.step()
+here = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (here + (1 << 30), resource.RLIM_INFINITY))
+for _ in range(3):
+    engine.submit((1, 2), 65000, GREEDY)
+try:
+    engine.step()
+    sys.exit("there was memory enough")
+except NoSpace as error:
+    assert "\\n" not in str(error)
+assert len(engine.slots) == 4 and not engine.busy
+again = engine.submit((1, 2, 3), 2, GREEDY)
+while engine.busy:
+    engine.step()
+assert again.finish == "length"
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
+@pytest.mark.parametrize("admission", ["lockstep", "ready"])
+def test_where_there_is_no_memory_for_the_caches_no_slot_is_lost(admission):
+    command = [sys.executable, "-c", STARVED, admission]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("admission", ["lockstep", "ready"])

@@ -78,6 +78,16 @@ class Fault:
         return False
 
 
+class Broken:
+    """A guide with a mistake of its own."""
+
+    def allowed(self):
+        return None
+
+    def accept(self, _id):
+        raise ValueError("a mistake")
+
+
 @pytest.fixture(scope="module")
 def model():
     model = Transformer(SHAPE)
@@ -254,3 +264,15 @@ def test_penalties_and_bias_act_on_what_was_read_and_said(model, admission, temp
 def test_a_bias_outside_the_vocabulary_is_refused(model):
     with pytest.raises(InputError, match="210"):
         Engine(model, 1, 10).submit((1,), 3, Sampling(bias=((SHAPE.vocab_size, 1.0),)))
+
+
+def test_a_guides_own_mistake_is_told_and_nobody_goes_on_without_a_token(model):
+    engine = Engine(model, 2, 90)
+    rows = [engine.submit(PROMPT, 5, GREEDY, guide=guide) for guide in (Broken(), None)]
+    with pytest.raises(ValueError, match="a mistake"):
+        engine.step()
+    assert [row.finish for row in rows] == ["cancelled", "cancelled"]
+    assert len(engine.slots) == 2 and not engine.busy
+    again = engine.submit(PROMPT, 5, GREEDY)
+    run(engine)
+    assert again.ids == plain(model, 5).ids

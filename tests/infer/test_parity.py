@@ -57,14 +57,33 @@ def answers(
     return handles
 
 
-def gaps(model: Transformer, handles: Sequence[Handle]) -> torch.Tensor:
-    """How far each log-prob is from that of the trainer's forward."""
+def told(handles: Sequence[Handle]) -> torch.Tensor:
+    """All log-probs, in fp64."""
+    return torch.cat([torch.tensor(each.log_probs, dtype=torch.float64) for each in handles])
+
+
+def trainers(model: Transformer, handles: Sequence[Handle]) -> torch.Tensor:
+    """Those of the trainer's forward for the same tokens."""
     found = []
     for handle in handles:
         with torch.no_grad():
             outputs = model(batch_of([*handle.prompt, *handle.ids]), Needs(log_probs=True))
-        told = torch.tensor(handle.log_probs)
-        found.append((told - outputs.log_probs_BT[0, -len(told) :]).abs())
+        found.append(outputs.log_probs_BT[0, -len(handle.ids) :].double())
+    return torch.cat(found)
+
+
+def gaps(model: Transformer, handles: Sequence[Handle]) -> torch.Tensor:
+    """How far each log-prob is from that of the trainer's forward."""
+    return (told(handles) - trainers(model, handles)).abs()
+
+
+def exact_log_probs(name: str, handles: Sequence[Handle]) -> torch.Tensor:
+    """By the same weights in fp64."""
+    model, found = made(FAMILIES[name]).double(), []
+    for handle in handles:
+        logits_TV = model.logits(batch_of([*handle.prompt, *handle.ids]))[0, -len(handle.ids) :]
+        chosen_T1 = torch.tensor(handle.ids)[:, None]
+        found.append(logits_TV.log_softmax(-1).gather(1, chosen_T1)[:, 0])
     return torch.cat(found)
 
 
@@ -74,9 +93,14 @@ def test_log_probs_of_what_was_sampled_equal_the_trainers(name: str, admission: 
     model = made(FAMILIES[name])
     asked = prompts(model.shape.vocab_size, 9, 22)
     rules = [Sampling(temperature=(0.5, 1.0, 1.5)[i % 3], top_k=i, seed=i) for i in range(9)]
-    gap = gaps(model, answers(model, asked, 17, rules, admission=admission))
+    handles = answers(model, asked, 17, rules, admission=admission)
+    gap = gaps(model, handles)
     assert gap.mean() <= 1e-5
-    assert gap.max() <= 1e-4
+    # where the two lie further apart than 1e-4, rounding has moved the trainer's, not ours
+    exact = exact_log_probs(name, handles)
+    errors = (told(handles) - exact).abs(), (trainers(model, handles) - exact).abs()
+    assert errors[0].max() <= 1e-4
+    assert ((gap <= 1e-4) | (errors[0] < errors[1])).all()
 
 
 def generated(

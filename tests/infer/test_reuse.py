@@ -237,6 +237,40 @@ def test_prompts_are_read_a_call_a_step_and_nobody_stops_for_it(model):
     assert_as_alone(model, [talking, long, short])
 
 
+def test_a_kept_slot_is_copied_before_it_becomes_anothers(model):
+    """Both come in one step: the first shares the kept slot's beginning, the second takes it."""
+    engine = Engine(model, 2, 160, admission="ready")
+    stem = some(70, 1)
+    run(engine, [engine.submit((*stem, *some(40, 2)), 5, GREEDY)])
+    both = [
+        engine.submit((*stem, *some(9, 3)), 8, GREEDY),
+        engine.submit(some(120, 4), 8, GREEDY),
+    ]
+    run(engine, both)
+    assert engine.counts.reused_tokens == 70
+    assert_as_alone(model, both)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_bursts_over_long_stems_trade_slots_and_mix_nothing(model, seed):
+    """A step limit, because two that wait for each other would wait for ever."""
+    draw = random.Random(seed)
+    engine = Engine(model, 4, 160, admission="ready")
+    stems = [some(110, f"burst {seed} {n}") for n in range(3)]
+    handles = []
+    for _ in range(5):
+        for _ in range(draw.randint(1, 6)):
+            stem = draw.choice(stems)[: draw.choice((50, 95, 110))]
+            prompt = (*stem, *some(draw.randint(1, 9), draw.random()))
+            handles.append(engine.submit(prompt, draw.randint(1, 6), GREEDY))
+        steps = 0
+        while engine.busy:
+            engine.step()
+            assert (steps := steps + 1) < 200
+    assert engine.counts.reused_tokens > 0
+    assert_as_alone(model, handles)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_among_many_branches_everyone_gets_what_it_gets_alone(model, seed):
     draw = random.Random(seed)

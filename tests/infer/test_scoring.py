@@ -32,6 +32,15 @@ def model():
     return model
 
 
+def test_logits_that_are_not_finite_are_an_error_not_a_score():
+    broken = Transformer(SHAPE)
+    initialise(broken, 0)
+    with torch.no_grad():
+        broken.norm.weight[3] = torch.nan
+    with pytest.raises(InputError, match="not finite"):
+        score(broken, [((1, 2), (3, 4))])
+
+
 def pairs(count, seed=0):
     draw = random.Random(seed)
     ids = [[draw.randrange(300) for _ in range(draw.randint(1, 32))] for _ in range(2 * count)]
