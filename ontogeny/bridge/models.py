@@ -13,6 +13,7 @@ from ontogeny.base.files import read_json, write_json
 from ontogeny.bridge.device import device
 from ontogeny.bridge.local_policy import LocalPolicy
 from ontogeny.infer.engine import Engine
+from ontogeny.model.int8 import quantise
 from ontogeny.model.transformer import Transformer
 from ontogeny.model.weights import load_weights, save_weights
 from ontogeny.plan.hf_config import config_json, shape_from_config
@@ -21,6 +22,7 @@ from ontogeny.text.tokenizer import Tokenizer
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
+Weights = Literal["fp32", "int8", "bf16"]
 ADAPTER = "adapter"
 """Folder of the adapter that a stage has learnt; the model beside it has it merged."""
 
@@ -97,6 +99,7 @@ def load_policy(
     length: int | None = None,
     *,
     admission: Literal["lockstep", "ready"] = "lockstep",
+    weights: Weights = "fp32",
 ) -> tuple[LocalPolicy, Tokenizer]:
     """The model behind our engine, and its tokenizer.
 
@@ -104,13 +107,16 @@ def load_policy(
         slots: sequences at once.
         length: most tokens of a sequence; the model's context unless told.
         admission: see `infer.engine`.
+        weights: what generation multiplies by (`model.int8`); scoring stays with float32.
 
     Raises:
-        InputError: when the artifact is no model.
+        InputError: when the artifact is no model, or smaller weights do not work here.
         CorruptArtifact: when a file is not what was written.
     """
     model, tokenizer = load_model(artifact)
     room = min(length or model.shape.context, model.shape.context)
+    if weights != "fp32":
+        quantise(model, weights)
     engine = Engine(model, slots=slots, length=room, admission=admission)
     return LocalPolicy(engine, tokenizer), tokenizer
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import json
 import sys
 from collections.abc import Iterator
@@ -12,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ontogeny import bridge
-from ontogeny.base.errors import InputError, printable
+from ontogeny.base.errors import InputError
 from ontogeny.base.seeds import named_seed
 from ontogeny.base.store import Store
+from ontogeny.cli.arguments import at
 from ontogeny.cli.chat_form import Manner
+from ontogeny.cli.terminal import forgiving, visible
 from ontogeny.rollout.policy import Completion, Policy, Request
 from ontogeny.text.message import Message
 from ontogeny.text.stop_strings import StopStrings
@@ -35,7 +36,9 @@ def chat(reference: str, root: Path, *, prompt: str | None, manner: Manner) -> N
     """
     artifact = Store.open(root).resolve(reference)
     # what the turns before have left in the slot is not read again
-    policy, tokenizer = bridge.load_policy(artifact, slots=1, admission="ready")
+    policy, tokenizer = bridge.load_policy(
+        artifact, slots=1, admission="ready", weights=manner.weights
+    )
     grammar = manner.checked(tokenizer)
     context = bridge.context_of(policy)
     answers = bridge.chats(artifact)
@@ -46,8 +49,12 @@ def chat(reference: str, root: Path, *, prompt: str | None, manner: Manner) -> N
     texts = [prompt] if prompt is not None else _lines(manner.as_json)
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends a chat like Ctrl-D
         for number, text in enumerate(texts):
+            try:
+                heard = talk.heard(text)
+            except InputError as error:
+                raise error if prompt is None else at("--prompt", error.reason) from None
             request = Request(
-                prompt=talk.heard(text),
+                prompt=heard,
                 max_tokens=manner.max_tokens,
                 sampling=manner.sampling(named_seed(manner.seed, "chat", number)),
                 stop=talk.stop,
@@ -56,10 +63,18 @@ def chat(reference: str, root: Path, *, prompt: str | None, manner: Manner) -> N
             )
             answer = _answer(policy, talk, request, stream=not manner.as_json)
             talk.said(answer)
+            if grammar is not None and answer.completion.finish != "stop":
+                print(f"note: {_CUT[answer.completion.finish]}", file=sys.stderr)
             if manner.as_json:
                 completion = answer.completion
                 told = {"prompt": text, "answer": answer.text, "finish": completion.finish}
                 print(json.dumps(told | {"matched": completion.matched}))
+
+
+_CUT = {
+    "length": "the answer was cut before its form was whole; raise --max-tokens",
+    "context": "the context was full before the form of the answer was whole; shorten the prompt",
+}
 
 
 @dataclass(frozen=True)
@@ -113,7 +128,7 @@ class Talk(Continue):
 
     def heard(self, text: str) -> tuple[int, ...]:
         """The conversation with a new turn, ready for the answer."""
-        turn = [Message("user", text)]
+        turn = [_asked(text)]
         ids = extend(self.ids, turn, self.tokenizer)
         if self.ids and len(ids) > self.context * 3 // 4:
             print("(the conversation has filled the context and begins anew)", file=sys.stderr)
@@ -143,7 +158,7 @@ class Retold(Talk):
 
     def heard(self, text: str) -> tuple[int, ...]:
         """The conversation with a new turn, ready for the answer."""
-        self.turns.append(Message("user", text))
+        self.turns.append(_asked(text))
         ids = self._told()
         if len(self.turns) > 1 and len(ids) > self.context * 3 // 4:
             print("(the conversation has filled the context and begins anew)", file=sys.stderr)
@@ -162,6 +177,12 @@ class Retold(Talk):
         return render(self.turns, self.tokenizer, generation_prompt=True).ids
 
 
+def _asked(text: str) -> Message:
+    if not text:
+        raise InputError("there is nothing to answer; write something")
+    return Message("user", text)
+
+
 def _talk(tokenizer: Tokenizer, context: int) -> Talk:
     try:
         check_prefix_stable(tokenizer)
@@ -171,8 +192,7 @@ def _talk(tokenizer: Tokenizer, context: int) -> Talk:
 
 
 def _lines(as_json: bool) -> Iterator[str]:
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")
+    forgiving()
     while True:
         if sys.stdin.isatty() and not as_json:
             print("> ", end="", flush=True)
@@ -193,19 +213,19 @@ def _answer(policy: Policy, talk: Continue, request: Request, *, stream: bool) -
         new = text if shown else talk.opened(text)
         shown += text
         if stream:
-            print(_visible(new), end="", flush=True)
+            print(visible(new), end="", flush=True)
 
     def hear(token: int, _log_prob: float) -> None:
         if token not in request.stop:
             show(follower.read(token))
 
-    completion = asyncio.run(policy.sample(request, hear))
-    show(follower.rest())
+    try:
+        completion = asyncio.run(policy.sample(request, hear))
+        show(follower.rest())
+    except BaseException:
+        if stream and shown:  # what is told of it begins on a line of its own
+            print(flush=True)
+        raise
     if stream:
         print()
     return Answer(completion, talk.opened(follower.text))
-
-
-def _visible(text: str) -> str:
-    """`text` without what could steer a terminal; line breaks and tabs stay."""
-    return "".join(character if character in "\n\t" else printable(character) for character in text)

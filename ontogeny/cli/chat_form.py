@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from ontogeny.base.errors import COMMAND_LINE, InputError
-from ontogeny.cli.arguments import position
+from ontogeny.base.errors import InputError
+from ontogeny.cli.arguments import at
 from ontogeny.plan.sampling import Sampling
 from ontogeny.text.constraint import Constraint
 from ontogeny.text.grammar import MOST_BYTES, Grammar
 from ontogeny.text.tokenizer import Tokenizer
+
+_REMEDY = {
+    "--regex": "mend the pattern (docs/generation.md says which there are)",
+    "--json-schema": "mend the schema, or leave out what is named",
+}
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,7 @@ class Manner:
         seed: the root of the draws.
         stop: texts that end an answer and do not belong to it.
         schema: file of a JSON schema.
+        weights: what generation multiplies by.
 
     Raises:
         InputError: an option says what makes no sense, or the file cannot be read.
@@ -35,17 +41,18 @@ class Manner:
     stop: tuple[str, ...] = ()
     regex: str | None = None
     schema: Path | None = None
+    weights: Literal["fp32", "int8", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:
         if not all(self.stop):
-            raise _at("--stop", "a stop string is empty; leave it out")
+            raise at("--stop", "a stop string is empty; leave it out")
         if self.regex is not None and self.schema is not None:
-            raise _at("--json-schema", "an answer has one form; give --regex or --json-schema")
+            raise at("--json-schema", "an answer has one form; give --regex or --json-schema")
         try:
             self.sampling(0)
         except InputError as error:
             option = "--top-p" if "top_p" in error.reason else "--temperature"
-            raise _at(option, error.reason) from None
+            raise at(option, error.reason) from None
         self.grammar()
 
     def sampling(self, seed: int) -> Sampling:
@@ -78,9 +85,12 @@ class Manner:
         return grammar
 
     def _placed(self, error: InputError) -> InputError:
+        reason = error.reason
+        if ";" not in reason:  # what a library says of a grammar names no remedy
+            reason += f"; {_REMEDY['--regex' if self.schema is None else '--json-schema']}"
         if self.schema is not None:
-            return InputError(error.reason, file=self.schema, line=error.line)
-        return _at("--regex", error.reason)
+            return InputError(reason, file=self.schema, line=error.line)
+        return at("--regex", reason)
 
 
 def _text(path: Path) -> str:
@@ -88,11 +98,6 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             return file.read(MOST_BYTES + 1).decode("utf-8-sig")
     except OSError as error:
-        raise InputError(f"cannot read the JSON schema ({error.strerror})") from None
+        raise InputError(f"cannot read the JSON schema ({error.strerror}); mend its path") from None
     except UnicodeDecodeError:
         raise InputError("the JSON schema is not UTF-8; save it as UTF-8") from None
-
-
-def _at(option: str, reason: str) -> InputError:
-    spelled = [word for word in sys.argv if word.startswith(f"{option}=")]
-    return InputError(reason, file=COMMAND_LINE, line=position(option, *spelled))
