@@ -84,7 +84,9 @@ def rms(x_NC: Tensor, weight_C: Tensor, eps: float) -> Tensor:
     """RMS-norm over C, times `weight_C`."""
     if x_NC.device.type != "cpu":
         return F.rms_norm(x_NC, weight_C.shape, weight_C, eps)
-    return torch.div(x_NC, _root_mean_square(x_NC, eps)).mul_(weight_C)
+    root = weight_C.shape[0] ** 0.5
+    zero = _constant(0.0, x_NC.dtype)
+    return torch.addcmul(zero, x_NC, weight_C, value=root).div_(_length(x_NC, eps))
 
 
 def norm(x_NAD: Tensor, eps: float) -> None:
@@ -92,7 +94,7 @@ def norm(x_NAD: Tensor, eps: float) -> None:
     if x_NAD.device.type != "cpu":
         x_NAD.copy_(F.rms_norm(x_NAD, x_NAD.shape[-1:], None, eps))
     else:
-        x_NAD /= _root_mean_square(x_NAD, eps)
+        x_NAD /= _length(x_NAD, eps).mul_(x_NAD.shape[-1] ** -0.5)
 
 
 def rotate(x_NAD: Tensor, cos_N1D: Tensor, sin_N1D: Tensor) -> None:
@@ -107,11 +109,10 @@ def wide(cos_NE: Tensor, sin_NE: Tensor) -> tuple[Tensor, Tensor]:
     return cos_ND[:, None], sin_ND[:, None]
 
 
-def _root_mean_square(x: Tensor, eps: float) -> Tensor:
-    """sqrt(mean(x^2) + eps) over the last dimension, which stays."""
+def _length(x: Tensor, eps: float) -> Tensor:
+    """sqrt(sum(x^2 + eps)) over the last dimension, which stays."""
     length: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    length *= x.shape[-1] ** -0.5
-    return length.hypot_(_constant(eps**0.5, x.dtype))
+    return length.hypot_(_constant((x.shape[-1] * eps) ** 0.5, x.dtype))
 
 
 @cache

@@ -327,22 +327,22 @@ def _append(
 ) -> Append:
     """Where the new tokens go. Padding of a row is written behind it and overwritten later."""
     starts = [state.lengths[slot] for slot in slots_B]
-    reach = max(starts) + width
     for start, count in zip(starts, lengths_B, strict=True):
         assert 1 <= count <= width, (count, width)
         assert start + count <= state.capacity, (start, count, state.capacity)
-    starts_B1 = torch.tensor(starts, device=device)[:, None]
-    # padding beyond the slot's end goes to the one spare place behind it, which no token reads
-    places_BT = (starts_B1 + torch.arange(width, device=device)).clamp_(max=state.capacity)
-    reach = min(reach, state.capacity)
+    places_BT = torch.tensor(starts, device=device)[:, None]
+    if width > 1:
+        # padding beyond the slot's end goes to the one spare place behind it, which no token reads
+        places_BT = (places_BT + torch.arange(width, device=device)).clamp_(max=state.capacity)
+    reach = min(max(starts) + width, state.capacity)
     causal = not any(starts)
-    mask = None
-    place_P, place_B1T1 = torch.arange(reach, device=device), places_BT[:, None, :, None]
-    if not causal and not (width == 1 and min(starts) == max(starts)):
-        mask = place_P <= place_B1T1
-    window_mask = None
-    if not causal and 0 < window < reach:
-        window_mask = (place_P <= place_B1T1) & (place_P > place_B1T1 - window)
+    level = width == 1 and min(starts) == max(starts)
+    mask, window_mask = None, None
+    if not causal and (not level or 0 < window < reach):
+        place_P, place_B1T1 = torch.arange(reach, device=device), places_BT[:, None, :, None]
+        mask = None if level else place_P <= place_B1T1
+        if 0 < window < reach:
+            window_mask = (place_P <= place_B1T1) & (place_P > place_B1T1 - window)
     slots = list(slots_B)
     neighbours = slots == list(range(slots[0], slots[0] + len(slots)))
     index = torch.tensor(slots, device=device)
