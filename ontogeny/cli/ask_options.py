@@ -15,6 +15,9 @@ def ask_(
     system: Annotated[str, typer.Option(help="Instructions that come before it.")] = "",
     model: Annotated[str, typer.Option(help="Its name there; not needed if there is one.")] = "",
     key_env: Annotated[str, typer.Option(help="The environment variable that holds the key.")] = "",
+    plain_key: Annotated[
+        bool, typer.Option("--plain-key", help="Send the key over http, too, for all to read.")
+    ] = False,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in its tokens.")] = 512,
     temperature: Annotated[
         float, typer.Option(min=0.0, help="0 is greedy; higher is more random.")
@@ -38,6 +41,7 @@ def ask_(
         system=system,
         model=model,
         key_variable=key_env,
+        plain_key=plain_key,
         max_tokens=max_tokens,
         temperature=temperature,
         seed=seed,

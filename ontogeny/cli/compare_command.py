@@ -15,7 +15,7 @@ from ontogeny.base.files import read_json
 from ontogeny.base.identity import canonical
 from ontogeny.base.store import Store, valid_name
 from ontogeny.cli.comparison_table import table
-from ontogeny.cli.writing import NO_PLAN, writing
+from ontogeny.cli.writing import NO_PLAN, model_called, writing
 from ontogeny.corpus.shards import domains
 from ontogeny.environments.asking import Form
 from ontogeny.environments.catalogue import ENVIRONMENTS
@@ -32,7 +32,7 @@ def compare(first: str, second: str, root: Path, *, as_json: bool) -> int:
         OntogenyError: one line for whatever else went wrong; what is finished stays.
     """
     store = Store.open(root)
-    before, after = _model(store, first), _model(store, second)
+    before, after = model_called(store, first), model_called(store, second)
     if before.id == after.id:
         raise InputError(f"'{first}' and '{second}' are one and the same model; name two")
     found = [
@@ -48,17 +48,6 @@ def compare(first: str, second: str, root: Path, *, as_json: bool) -> int:
         for line in table(comparison.id, value):
             print(printable(line))
     return 0
-
-
-def _model(store: Store, reference: str) -> Artifact:
-    artifact = store.resolve(reference)
-    if artifact.record.kind != "model":
-        raise InputError(
-            f"'{reference}' is a {artifact.record.kind}, no model; "
-            "`ontogeny show` lists what there is",
-            file=store.root,
-        )
-    return artifact
 
 
 def _made_by(store: Store, stage: type[Compare] | type[Measure]) -> list[Artifact]:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from ontogeny.base.artifact import Artifact
-from ontogeny.base.errors import COMMAND_LINE, InputError, printable
+from ontogeny.base.errors import InputError, printable
 from ontogeny.base.store import Store, valid_name
-from ontogeny.cli.arguments import position
-from ontogeny.cli.writing import NO_PLAN, writing
+from ontogeny.cli.arguments import at
+from ontogeny.cli.writing import NO_PLAN, model_called, writing
+from ontogeny.edge.lm_eval_tasks import present
 from ontogeny.evaluate.series import read_series
 from ontogeny.evaluate.suite import OWN, SUITES
-from ontogeny.evaluate.suite_rows import parse
+from ontogeny.evaluate.suite_rows import SuiteFile, by_name, parse
+from ontogeny.evaluate.suite_scores import SCORES
 from ontogeny.run.run import Run
 from ontogeny.run.work import Stage
 from ontogeny.stages.evaluate import FILE, Evaluate
@@ -25,7 +29,6 @@ WAYS: dict[str, tuple[Way, ...]] = {
     "lm_eval": ("lm_eval",),
     "both": ("ours", "lm_eval"),
 }
-SCORES = {"right": "acc", "norm": "acc_norm", "flexible": "flexible"}
 
 
 @dataclass(frozen=True)
@@ -68,15 +71,13 @@ def evaluate(reference: str | None, root: Path, asked: Asked, *, as_json: bool) 
             "--list says which suites there are"
         )
     if asked.through not in WAYS:
-        raise InputError(
-            f"--through is '{asked.through}'; give {', '.join(WAYS)}",
-            file=COMMAND_LINE,
-            line=position("--through", asked.through),
-        )
+        raise at("--through", f"--through is '{asked.through}'; give {', '.join(WAYS)}")
     store = Store.open(root)
-    model = _model(store, reference)
+    model = model_called(store, reference)
     ways = WAYS[asked.through]
+    _check(asked)
     stages = [{way: _stage(asked, suite, way) for way in ways} for suite in asked.suites]
+    _try(stages)
     found: list[dict[Way, Artifact]] = []
     with writing(store) as desk:
         store.clear_leftovers()
@@ -95,15 +96,48 @@ def evaluate(reference: str | None, root: Path, asked: Asked, *, as_json: bool) 
         print(printable(line))
 
 
-def _model(store: Store, reference: str) -> Artifact:
-    artifact = store.resolve(reference)
-    if artifact.record.kind != "model":
-        raise InputError(
-            f"'{reference}' is a {artifact.record.kind}, no model; "
-            "`ontogeny show` lists what there is",
-            file=store.root,
-        )
-    return artifact
+def _check(asked: Asked) -> None:
+    """Raises InputError where the options do not fit together, at the one that is wrong."""
+    if asked.shots and not asked.shots_from:
+        told = f"--shots {asked.shots} needs --shots-from FILE, where the examples stand"
+        raise at("--shots", told)
+    if asked.shots_from and not asked.shots:
+        told = "--shots-from needs --shots N, how many examples stand before each question"
+        raise at("--shots-from", told)
+    files: dict[str, SuiteFile] = {}
+    for spec in asked.suites:
+        file = _parsed("--suite", spec)
+        if file.name in files:
+            told = f"a second suite is called {file.name}; give one of them another name, NAME=FILE"
+            raise at("--suite", told, spec)
+        files[file.name] = file
+    examples = [_parsed("--shots-from", spec) for spec in asked.shots_from]
+    try:
+        by_name(examples, list(files.values()))
+    except InputError as error:
+        raise at("--shots-from", error.reason) from None
+
+
+def _parsed(option: str, spec: str) -> SuiteFile:
+    try:
+        return parse(spec)
+    except InputError as error:
+        raise at(option, error.reason, spec) from None
+
+
+def _try(stages: Sequence[Mapping[Way, Evaluate]]) -> None:
+    """Reads all that is asked, so that no fault comes to light once something was measured.
+
+    Raises:
+        InputError: a file does not fit, or lm_eval is asked for and is not there.
+    """
+    for each in stages:
+        next(iter(each.values())).loaded()
+    if any("lm_eval" in each for each in stages):
+        try:
+            present()
+        except InputError as error:
+            raise at("--through", error.reason) from None
 
 
 def _stage(asked: Asked, suite: str, way: Way) -> Evaluate:
@@ -165,12 +199,16 @@ def _log_probs(artifact: Artifact) -> list[list[float]]:
 
 
 def _table(rows: list[dict[str, Any]], ways: tuple[Way, ...]) -> list[str]:
-    cells = [["suite", "items", "through", "acc [95 % interval]", "acc_norm"]]
+    cells = [["suite", "items", "through", "acc [95 % interval]", "acc_norm", "nats"]]
     notes = []
     for row in rows:
         for way in ways:
-            shares = [_share(row[way].get(score)) for score in ("right", "norm")]
-            cells.append([row["suite"], f"{row[way]['right']['units']:,}", way, *shares])
+            found = row[way]
+            other = _share(found.get("norm"))
+            if "flexible" in found:
+                other = f"flexible {_share(found['flexible'])}"
+            told = [_share(found["right"]), other, _nats(row["suite"], found.get("nats"))]
+            cells.append([row["suite"], f"{found['right']['units']:,}", way, *told])
         if len(ways) == 2:
             notes.append(
                 f"{row['suite']}: the two differ in {row['verdicts_that_differ']} verdicts, "
@@ -178,6 +216,16 @@ def _table(rows: list[dict[str, Any]], ways: tuple[Way, ...]) -> list[str]:
             )
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells] + notes
+
+
+def _nats(suite: str, metric: dict[str, float] | None) -> str:
+    """Of the gold answer; of last words their perplexity, too, which is exp of it."""
+    if metric is None:
+        return "-"
+    value, low, high = (metric[each] for each in ("estimate", "low", "high"))
+    told = f"{value:.2f} [{low:.2f}, {high:.2f}]"
+    word = suite in SUITES and SUITES[suite].kind == "word"
+    return f"{told}, perplexity {math.exp(value):.4g}" if word else told
 
 
 def _share(metric: dict[str, float] | None) -> str:

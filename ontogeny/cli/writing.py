@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from ontogeny.base.errors import NoSpace, OntogenyError, Stopped
+from ontogeny.base.artifact import Artifact
+from ontogeny.base.errors import InputError, NoSpace, OntogenyError, Stopped
 from ontogeny.base.events import Events, JsonLines, Sink
 from ontogeny.base.stop import StopRequest
 from ontogeny.base.store import Store
@@ -26,6 +27,22 @@ class Desk:
     events: Events
     stop: StopRequest
     dead: dict[str, Any] | None
+
+
+def model_called(store: Store, reference: str) -> Artifact:
+    """The model that a person named.
+
+    Raises:
+        InputError: nothing is called so, or it is no model.
+    """
+    artifact = store.resolve(reference)
+    if artifact.record.kind != "model":
+        raise InputError(
+            f"'{reference}' is a {artifact.record.kind}, no model; "
+            "`ontogeny show` lists what there is",
+            file=store.root,
+        )
+    return artifact
 
 
 @contextlib.contextmanager

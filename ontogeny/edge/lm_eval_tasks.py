@@ -65,6 +65,13 @@ class Part:
     config: Mapping[str, Any]
 
 
+def present() -> None:
+    """Raises InputError where lm_eval is not installed."""
+    from ontogeny.edge import lm_eval_library as library
+
+    assert library.tasks
+
+
 def answer_through(
     loaded: Sequence[Loaded], answers: Answers, tokenizer: Tokenizer, room: Room, most: int
 ) -> list[list[Outcome]]:

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from ontogeny.base.errors import InputError
@@ -81,6 +82,13 @@ class Refusal(Exception):
         self.status, self.headers, self.said = status, headers, said
 
 
+@dataclass
+class Patience:
+    """What is left of a deadline: `left` seconds; waiting for our own pace takes none of them."""
+
+    left: float
+
+
 class Asker:
     """Asks one server under one config."""
 
@@ -88,15 +96,32 @@ class Asker:
         self.client, self.config, self.meter = client, config, meter
         self.model, self.models = config.model, tuple[str, ...]()
         self._key = config.key()
+        address = client.address
+        if self._key and not (address.secure or address.loopback or config.plain_key):
+            raise self._error(
+                f"the key would travel unencrypted to {address.host}; give an https URL, or allow "
+                "it (plain_key)"
+            )
         self._met = False
 
+    def patience(self) -> Patience:
+        """The deadline of one completion, from now on."""
+        return Patience(self.config.deadline_seconds)
+
     async def ask(
-        self, path: str, body: Mapping[str, Any], answer: Answer, most: Usage, most_bytes: int
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        answer: Answer,
+        most: Usage,
+        most_bytes: int,
+        patience: Patience | None = None,
     ) -> None:
         """Puts `body` to the model; `answer` takes what comes.
 
-        Backoff is exponential with full jitter (M. Brooker, "Exponential Backoff And Jitter", AWS
-        2015) and never shorter than the server asks for (RFC 9110, section 10.2.3).
+        What is asked for one completion in several requests shares one `patience`. Backoff is
+        exponential with full jitter (M. Brooker, "Exponential Backoff And Jitter", AWS 2015) and
+        never shorter than the server asks for (RFC 9110, section 10.2.3).
 
         Raises:
             InputError: it could not be answered, in one line.
@@ -114,7 +139,7 @@ class Asker:
                     if (used := answer.usage()) is not None:
                         ticket.settle(used)
 
-            await self._persist(once, ticket)
+            await self._persist(once, ticket, patience or self.patience())
 
     async def look(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """What the server says of itself; None where it does not know what is asked.
@@ -126,7 +151,9 @@ class Asker:
         seen = _Seen()
         try:
             await self._persist(
-                lambda: self._exchange(method, path, data, MOST_LISTED_BYTES, seen, None), None
+                lambda: self._exchange(method, path, data, MOST_LISTED_BYTES, seen, None),
+                None,
+                self.patience(),
             )
         except Refusal:
             return None
@@ -176,17 +203,16 @@ class Asker:
         if not heard:
             raise self._error("the server's stream holds nothing; try again later")
 
-    async def _persist(self, once: Callable[[], Awaitable[T]], ticket: Ticket | None) -> T:
-        now, waited = self.meter.waiting.now, 0.0
-        begun = now()
+    async def _persist(
+        self, once: Callable[[], Awaitable[T]], ticket: Ticket | None, patience: Patience
+    ) -> T:
+        now = self.meter.waiting.now
         for attempt in range(self.config.most_retries + 1):
             if ticket is not None:
-                before = now()
                 await ticket.attempt()
-                waited += now() - before
-            left = self.config.deadline_seconds - (now() - begun - waited)
+            begun = now()
             try:
-                async with asyncio.timeout(left):
+                async with asyncio.timeout(patience.left):
                     return await once()
             except TimeoutError:
                 raise self._late() from None
@@ -203,13 +229,16 @@ class Asker:
                     raise self._final(refusal) from None
                 asked = retry_after(refusal.headers)
                 problem = f"status {refusal.status}: {refusal.said}"
+            finally:
+                patience.left -= now() - begun
             if attempt == self.config.most_retries:
                 break
             spread = min(MOST_BACKOFF_SECONDS, BACKOFF_SECONDS * 2.0**attempt)
             pause = asked + spread * self.meter.waiting.draw()
-            if now() - begun - waited + pause > self.config.deadline_seconds:
+            if pause > patience.left:
                 raise self._late(problem)
             await self.meter.sleep(pause)
+            patience.left -= pause
         tries = self.config.most_retries + 1
         raise self._error(f"asked {tries} times, no answer ({problem}); try again later")
 
@@ -217,7 +246,10 @@ class Asker:
         """The one line of a status that asking again does not change."""
         status, said, variable = refusal.status, refusal.said, self.config.key_variable
         if status == 401 and not variable:
-            reason = "the server wants a key; put it into an environment variable and name that"
+            reason = (
+                "the server wants a key; put it into an environment variable and name that "
+                "(key_variable)"
+            )
         elif status == 401:
             reason = f"the server does not take the key in {variable}; put a valid one there"
         elif status == 403:

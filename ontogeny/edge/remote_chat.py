@@ -18,6 +18,7 @@ from ontogeny.edge.remote_server import Served
 from ontogeny.edge.remote_spending import Usage
 from ontogeny.edge.remote_usage import usage_of
 from ontogeny.rollout.policy import Completion, Continuation, Finish, Likelihood, Request, Sink
+from ontogeny.rollout.trajectory import finite
 from ontogeny.text.byte_codec import answer_ids, byte_tokenizer, rows_of
 from ontogeny.text.message import ToolCall
 from ontogeny.text.tokenizer import Tokenizer, encodable
@@ -178,16 +179,16 @@ class Heard:
         raise _wrong(f"finish_reason '{self._reason[:40]}'")
 
     def _find_stop(self) -> None:
-        """Cuts behind the stop string that is complete first; of several the one given first."""
+        """Cuts behind the stop string that is complete first; of several the longest."""
         longest = max(map(len, self._stops), default=0)
         begin = max(0, len(self._ids) - longest)
         ends = [
-            (place + len(stop), number)
+            (place + len(stop), -len(stop), number)
             for number, stop in enumerate(self._stops)
             if (place := self._said.find(stop, begin)) >= 0
         ]
         if ends and self._matched is None:
-            end, number = min(ends)
+            end, _, number = min(ends)
             del self._said[end:]
             self._matched = self._request.stop_strings[number]
 
@@ -209,13 +210,13 @@ class Heard:
         """A token's log-prob belongs to its first byte; one without bytes to what comes next."""
         content = listed.get("content") if isinstance(listed, dict) else None
         for each in content if isinstance(content, list) else ():
-            log_prob = each.get("logprob") if isinstance(each, dict) else None
-            if not isinstance(log_prob, int | float) or not math.isfinite(log_prob):
+            log_prob = finite(each.get("logprob")) if isinstance(each, dict) else None
+            if log_prob is None:
                 raise _wrong("a log-prob that is no number")
             spelled = each.get("bytes")
             if not isinstance(spelled, list):
                 spelled = list(encodable(str(each.get("token", ""))).encode())
-            self._pending.append(float(log_prob))
+            self._pending.append(log_prob)
             if spelled:
                 if not all(type(byte) is int and 0 <= byte < 256 for byte in spelled):
                     raise _wrong("bytes that are none")

@@ -74,13 +74,16 @@ class RemoteConfig:
         model: its name there; "" where the server has one.
         key_variable: the environment variable that holds the key; "" without a key. The key
             itself stands in no config, record or message.
+        plain_key: send the key over http, too, where whoever carries it can read it. To this
+            machine itself it always is.
         speaks: "chat" sends messages and gets text, from any server; "tokens" sends ids and gets
             ids with log-probs, from vLLM and llama.cpp's server.
         server: what it runs; "auto" sees for itself.
         log_probs: ask for them in chat, too (tokens always have them); not every model gives them.
         fields: sent with each request as they stand, over ours; None leaves one of ours out
             ({"seed": None} for a server that refuses it).
-        deadline_seconds: of one request with its retries; waiting for our own limits is not in it.
+        deadline_seconds: of one completion with all that is asked for it and its retries; waiting
+            for our own limits is not in it.
         most_retries: of one request.
         concurrency: requests under way at once.
         price: of this model; None is unknown.
@@ -93,6 +96,7 @@ class RemoteConfig:
     url: str
     model: str = ""
     key_variable: str = ""
+    plain_key: bool = False
     speaks: Speaks = "chat"
     server: Literal["auto", "vllm", "llama.cpp", "ollama", "openai", "other"] = "auto"
     log_probs: bool = False

@@ -5,12 +5,12 @@ Knows no server; `remote_tokens` and `remote_llama_cpp` read theirs with it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from ontogeny.base.errors import InputError
 from ontogeny.rollout.policy import Completion, Finish, Request, Sink
+from ontogeny.rollout.trajectory import finite
 from ontogeny.text.tokenizer import Tokenizer
 
 BYTES_A_TOKEN = 1024
@@ -93,9 +93,10 @@ def ids_of(value: Any, tokenizer: Tokenizer) -> list[int]:
 
 def number(value: Any) -> float:
     """A log-prob. Raises InputError."""
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    found = finite(value)
+    if found is None:
         raise wrong("log-probs that are numbers")
-    return float(value)
+    return found
 
 
 def cut(ids: Sequence[int], text: str, tokenizer: Tokenizer) -> int:

@@ -64,8 +64,9 @@ def address_of(url: str) -> Address:
     try:
         parts = urlsplit(url)
         port = parts.port
+        (parts.hostname or "").encode("idna")  # as the search for its address will
     except ValueError:
-        raise InputError(f"'{shown}' is no URL; {form}") from None
+        raise InputError(f"'{shown}' is no URL of a server; {form}") from None
     plain = re.fullmatch(r"[!-~]+", url) and not parts.query and not parts.fragment
     if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
         raise InputError(f"'{shown}' is no URL of a server; {form}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ontogeny.edge.remote_asking import Asker
+from ontogeny.edge.remote_asking import Asker, Patience
 from ontogeny.edge.remote_fields import (
     LLAMA_CPP_SEEDS,
     bias_fields,
@@ -43,27 +43,31 @@ class LlamaCpp:
     async def sample(self, request: Request, sink: Sink | None) -> Completion:
         """One completion. See `RemotePolicy.sample`."""
         longest = fitting(request, self.server.context)
-        said = Said(request, self.tokenizer, sink)
+        said, patience = Said(request, self.tokenizer, sink), self.asker.patience()
         while len(said.ids) < longest and not said.finish:
+            known = len(said.ids)
             prompt = (*request.prompt, *said.ids)
             most = Usage(len(prompt), longest - len(said.ids))
             body = self._body(request, prompt, most.completion)
             heard = _Stream(said)
-            await self.asker.ask(self._path, body, heard, most, room(request))
+            await self.asker.ask(self._path, body, heard, most, room(request), patience)
             ended, matched = heard.ended, heard.matched
             if not said.finish and not heard.whole:
-                ended, matched = await self._mend(body, heard, said)
+                ended, matched = await self._mend(body, heard, said, patience)
             if not said.finish:
                 _end(said, ended, matched)
+            if not said.finish and len(said.ids) == known:  # nor will it say more next time
+                raise wrong("tokens; start the server anew, or ask by messages (speaks=chat)")
         if not said.finish:
             said.finish = "length" if len(said.ids) == request.max_tokens else "context"
         return said.completion()
 
     async def score(self, request: Continuation) -> Likelihood:
         """One request a token, each made to take it; the server keeps what it has read."""
-        log_probs, greedy = [], []
+        log_probs, greedy, patience = [], [], self.asker.patience()
         for place, id_ in enumerate(request.target):
-            log_prob, top = await self._one((*request.prompt, *request.target[:place]), id_, 1)
+            before = (*request.prompt, *request.target[:place])
+            log_prob, top = await self._one(before, id_, 1, patience)
             log_probs.append(log_prob)
             greedy.append(top[0][0] == id_)
         return Likelihood(tuple(log_probs), tuple(greedy), self.version)
@@ -88,7 +92,9 @@ class LlamaCpp:
             body["stop"] = list(request.stop_strings)
         return body
 
-    async def _mend(self, body: Mapping[str, Any], heard: _Stream, said: Said) -> tuple[str, str]:
+    async def _mend(
+        self, body: Mapping[str, Any], heard: _Stream, said: Said, patience: Patience
+    ) -> tuple[str, str]:
         """Fills in the tokens that the stream kept back; how the answer then ended.
 
         The same seed throws the same dice, and an answer that is not streamed holds all ids.
@@ -96,37 +102,40 @@ class LlamaCpp:
         whole = _Whole(self.tokenizer)
         prompt: Sequence[int] = body["prompt"]
         again = {**body, "stream": False, "n_predict": heard.count}
-        await self.asker.ask(
-            self._path, again, whole, Usage(len(prompt), heard.count), room(said.request)
-        )
+        most = Usage(len(prompt), heard.count)
+        await self.asker.ask(self._path, again, whole, most, room(said.request), patience)
         known = len(prompt) - len(said.request.prompt)
         if whole.ids[: len(said.ids) - known] != said.ids[known:]:
             return "", ""  # the last digits differed this time: go on from what is known
         for place in range(len(said.ids) - known, len(whole.ids)):
             id_ = whole.ids[place]
             log_prob, top = heard.known(place, id_) or await self._one(
-                (*prompt, *whole.ids[:place]), id_, max(1, said.request.top_log_probs)
+                (*prompt, *whole.ids[:place]), id_, max(1, said.request.top_log_probs), patience
             )
             said.put(id_, log_prob, top)
             if said.finish:
                 break
         return whole.ended, whole.matched
 
-    async def _one(self, prompt: Sequence[int], id_: int, top: int) -> tuple[float, Top]:
+    async def _one(
+        self, prompt: Sequence[int], id_: int, top: int, patience: Patience
+    ) -> tuple[float, Top]:
         """The log-prob of `id_` after `prompt`, and the likeliest ids there."""
-        forced = await self._forced(prompt, id_, top)
+        forced = await self._forced(prompt, id_, top, patience)
         if forced is not None:
             return forced
         # It is no whole character and kept back; some other token's alternatives hold it.
         other = self.tokenizer.encode("a")[-1]
         for wanted in (_SOME, _EVERY):
-            found = await self._forced(prompt, other, wanted)
+            found = await self._forced(prompt, other, wanted, patience)
             log_prob = dict(found[1]).get(id_) if found is not None else None
             if found is not None and log_prob is not None:
                 return log_prob, found[1][:top]
         raise wrong(f"the log-prob of token {id_}; this server cannot score")
 
-    async def _forced(self, prompt: Sequence[int], id_: int, top: int) -> tuple[float, Top] | None:
+    async def _forced(
+        self, prompt: Sequence[int], id_: int, top: int, patience: Patience
+    ) -> tuple[float, Top] | None:
         top = min(top, self.tokenizer.vocab_size)
         body = {
             "prompt": list(prompt),
@@ -139,7 +148,8 @@ class LlamaCpp:
         }
         whole = _Whole(self.tokenizer)
         most_bytes = (1 << 20) + _ENTRY_BYTES * top + 16 * len(prompt)
-        await self.asker.ask(self._path, body, whole, Usage(len(prompt), 1), most_bytes)
+        most = Usage(len(prompt), 1)
+        await self.asker.ask(self._path, body, whole, most, most_bytes, patience)
         if whole.ids != [id_]:
             raise wrong("the one token that it was made to take; this server cannot score")
         return _read(whole.listed[0], self.tokenizer) if len(whole.listed) == 1 else None
@@ -232,8 +242,6 @@ def _end(said: Said, ended: str, matched: str) -> None:
     elif ended == "eos" and said.request.grammar is not None:
         said.finish = "stop"
         said.keep(len(said.ids) - 1)  # its own end, which nobody asked for
-    elif ended and not said.ids:
-        raise wrong("tokens; start the server anew, or ask by messages (speaks=chat)")
 
 
 def _ended(event: Mapping[str, Any]) -> tuple[str, str]:

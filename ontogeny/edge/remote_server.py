@@ -12,6 +12,7 @@ from typing import Any
 from ontogeny.base.errors import InputError
 from ontogeny.edge.remote_asking import Asker
 from ontogeny.edge.remote_config import Kind
+from ontogeny.edge.remote_usage import count
 from ontogeny.text.tokenizer import Tokenizer
 
 _OWNERS: Mapping[str, Kind] = {
@@ -131,4 +132,4 @@ def _context(entry: Mapping[str, Any] | None) -> int | None:
     found = (entry or {}).get("max_model_len")
     if found is None and isinstance(meta, dict):
         found = meta.get("n_ctx")
-    return found if type(found) is int and found > 0 else None
+    return count(found) or None

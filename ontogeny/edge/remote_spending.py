@@ -130,13 +130,13 @@ class Meter:
         """Which limit `most` more could pass, for a person; "" where there is room."""
         limits, spent = self._limits, self.spent
         if limits.most_requests is not None and spent.requests >= limits.most_requests:
-            return f"{spent.requests} requests are sent, all that most_requests allows; {_ONWARD}"
+            return f"{spent.requests} requests are sent, all that most_requests allows; {ONWARD}"
         tokens = spent.prompt_tokens + spent.completion_tokens
         could = tokens + most.total + sum(each.total for each in held)
         if limits.most_tokens is not None and could > limits.most_tokens:
             return (
                 f"{tokens} tokens are spent and the next request may take {most.total}, more than "
-                f"most_tokens ({limits.most_tokens}) allows; {_ONWARD}"
+                f"most_tokens ({limits.most_tokens}) allows; {ONWARD}"
             )
         if limits.most_dollars is not None and self._price is not None:
             assert spent.dollars is not None
@@ -145,7 +145,7 @@ class Meter:
             if could_cost > limits.most_dollars:
                 return (
                     f"${spent.dollars:.4f} are spent and the next request may cost ${next_:.4f}, "
-                    f"more than most_dollars (${limits.most_dollars:g}) allows; {_ONWARD}"
+                    f"more than most_dollars (${limits.most_dollars:g}) allows; {ONWARD}"
                 )
         return ""
 
@@ -186,7 +186,8 @@ class Meter:
             self._next_token -= (most.total - used.total) * 60.0 / self._limits.tokens_a_minute
 
 
-_ONWARD = "what was answered is in the journal: run again with a higher limit"
+ONWARD = "what was answered is in the journal: run again with a higher limit"
+"""The remedy for a run; who keeps no journal says something else."""
 
 
 class Ticket:

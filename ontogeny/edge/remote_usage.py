@@ -7,6 +7,8 @@ from typing import Any
 
 from ontogeny.edge.remote_spending import Usage
 
+_MOST = 2**53  # a float holds each smaller count, and dollars are floats
+
 
 def usage_of(event: Mapping[str, Any]) -> Usage | None:
     """The `usage` of OpenAI's API, None where there is none that can be read."""
@@ -14,8 +16,8 @@ def usage_of(event: Mapping[str, Any]) -> Usage | None:
     if not isinstance(found, dict):
         return None
     details = found.get("prompt_tokens_details")
-    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else 0
-    prompt, completion = _count(found.get("prompt_tokens")), _count(found.get("completion_tokens"))
+    cached = count(details.get("cached_tokens")) if isinstance(details, dict) else 0
+    prompt, completion = count(found.get("prompt_tokens")), count(found.get("completion_tokens"))
     if prompt is None or completion is None:
         return None
     return Usage(prompt, completion, min(cached or 0, prompt))
@@ -24,15 +26,16 @@ def usage_of(event: Mapping[str, Any]) -> Usage | None:
 def native_usage(event: Mapping[str, Any]) -> Usage | None:
     """What llama.cpp's own /completion says."""
     prompt, completion = (
-        _count(event.get("tokens_evaluated")),
-        _count(event.get("tokens_predicted")),
+        count(event.get("tokens_evaluated")),
+        count(event.get("tokens_predicted")),
     )
     if prompt is None or completion is None:
         return None
     timings = event.get("timings")
-    cached = _count(timings.get("cache_n")) if isinstance(timings, dict) else 0
+    cached = count(timings.get("cache_n")) if isinstance(timings, dict) else 0
     return Usage(prompt, completion, min(cached or 0, prompt))
 
 
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and value >= 0 else None
+def count(value: Any) -> int | None:
+    """A number of tokens, None where `value` is none that can be believed."""
+    return value if type(value) is int and 0 <= value < _MOST else None

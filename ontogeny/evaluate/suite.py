@@ -78,29 +78,24 @@ OWN = (
 )
 """Rows with choices, and rows without: what a file says that no known suite is named for."""
 
+
+def _arc(name: str, about: str) -> Suite:
+    return Suite(
+        name,
+        "choice",
+        about,
+        _ARC,
+        prompts.QUESTION,
+        columns.listed("question"),
+        prompts.behind(prompts.QUESTION),
+        normed=True,
+        folder="arc",
+    )
+
+
 _ALL = (
-    Suite(
-        "arc_easy",
-        "choice",
-        "science questions of school exams (Clark et al. 2018, arXiv:1803.05457)",
-        _ARC,
-        prompts.QUESTION,
-        columns.listed("question"),
-        prompts.behind(prompts.QUESTION),
-        normed=True,
-        folder="arc",
-    ),
-    Suite(
-        "arc_challenge",
-        "choice",
-        "those of them that simple methods got wrong",
-        _ARC,
-        prompts.QUESTION,
-        columns.listed("question"),
-        prompts.behind(prompts.QUESTION),
-        normed=True,
-        folder="arc",
-    ),
+    _arc("arc_easy", "science questions of school exams (Clark et al. 2018, arXiv:1803.05457)"),
+    _arc("arc_challenge", "those of them that simple methods got wrong"),
     Suite(
         "hellaswag",
         "choice",

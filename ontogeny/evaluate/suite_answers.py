@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from ontogeny.base.errors import InputError
@@ -65,10 +65,15 @@ def pair(tokenizer: Tokenizer, context: str, target: str) -> tuple[list[int], li
 
 @dataclass
 class Room:
-    """What fits the context of a model: `longest` tokens; `cut` prompts had to lose their front."""
+    """What fits the context of a model: `longest` tokens."""
 
     longest: int
-    cut: int = 0
+    _cut: set[int] = field(default_factory=set, repr=False)
+
+    @property
+    def cut(self) -> int:
+        """How many prompts had to lose their front, one with several choices counted once."""
+        return len(self._cut)
 
     def continuation(self, before: Sequence[int], behind: Sequence[int]) -> Continuation:
         """`behind` after as much of the end of `before` as fits.
@@ -80,8 +85,7 @@ class Room:
             told = f"a choice is {len(behind)} tokens, the model's context {self.longest}"
             raise InputError(f"{told}; leave that question out")
         room = self.longest + 1 - len(behind)  # the last token is predicted, never read
-        self.cut += len(before) > room
-        return Continuation(tuple(before[-room:]), tuple(behind))
+        return Continuation(self._end(before, room), tuple(behind))
 
     def prompt(self, ids: Sequence[int], most: int) -> Ids:
         """As much of the end of `ids` as leaves `most` tokens for an answer.
@@ -95,7 +99,11 @@ class Room:
                 f"{most} tokens of answer leave nothing of the model's context of "
                 f"{self.longest}; lower max_tokens"
             )
-        self.cut += len(ids) > room
+        return self._end(ids, room)
+
+    def _end(self, ids: Sequence[int], room: int) -> Ids:
+        if len(ids) > room:
+            self._cut.add(hash(tuple(ids)))
         return tuple(ids[-room:])
 
 

@@ -27,16 +27,22 @@ from ontogeny.evaluate.suite_prompts import Question
 from ontogeny.text.rows import Misfit
 
 MOST_ITEMS = 200_000
+OWN_NAME = "my-"
+"""Begins the name of a suite of one's own, where it would look like a known one's."""
 DRAWN_BY = 1234
 """The seed of lm_eval's draws of examples."""
 
 
 @dataclass(frozen=True, slots=True)
 class SuiteFile:
-    """Questions of one suite: `name` is a known one's, or what a user calls the file."""
+    """Questions of one suite: `name` is a known one's, or what a user calls the file.
+
+    `named`: whether a person said so, or it is only called as the file is.
+    """
 
     name: str
     path: Path
+    named: bool = True
 
     def digest(self) -> str:
         """sha256 of the file.
@@ -44,6 +50,8 @@ class SuiteFile:
         Raises:
             InputError: there is no such file.
         """
+        if self.path.is_dir():
+            raise InputError("this is a directory; name a file of questions", file=self.path)
         if not self.path.is_file():
             raise InputError("there is no such file of questions", file=self.path)
         try:
@@ -97,11 +105,14 @@ def parse(spec: str) -> SuiteFile:
     """`NAME=PATH`, or the `PATH` of a file of one's own, which is then called as the file is.
 
     Raises:
-        InputError: the file has a known suite's name, which does not say that it is that suite.
+        InputError: the name is nearly a known suite's, so it is a slip or would be taken for one;
+            or the file has a known suite's name, which does not say that it is that suite.
     """
-    found = re.fullmatch(r"([A-Za-z][A-Za-z0-9_-]*)=(.+)", spec, re.DOTALL)
+    found = re.fullmatch(r"([A-Za-z][A-Za-z0-9_-]*)=(.*)", spec, re.DOTALL)
+    if found and not found[2]:
+        raise InputError(f"there is no file behind {spec}; write {spec}FILE")
     if found:
-        return SuiteFile(ALSO.get(found[1], found[1]), Path(found[2]))
+        return SuiteFile(_suite_name(found[1]), Path(found[2]))
     if not spec:
         raise InputError("a suite is empty; write NAME=FILE or FILE")
     path = Path(spec)
@@ -109,9 +120,44 @@ def parse(spec: str) -> SuiteFile:
     for suffix in sorted(ROW_SUFFIXES, key=len, reverse=True):
         stem = stem.removesuffix(suffix)
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_") or "own"
-    if ALSO.get(name, name) in SUITES:
-        raise InputError(f"write {name}={spec} if these are {name}, else my-{name}={spec}")
-    return SuiteFile(name, path)
+    if (folded := name.casefold()) in {*SUITES, *ALSO}:
+        raise InputError(f"write {folded}={spec} if these are {folded}, else my-{name}={spec}")
+    return SuiteFile(name, path, named=False)
+
+
+def _suite_name(given: str) -> str:
+    name = ALSO.get(given, given)
+    if name in SUITES or name.startswith(OWN_NAME):
+        return name
+    near = difflib.get_close_matches(name.casefold(), [*SUITES, *ALSO], n=1)
+    if near:
+        told = f"'{name}' is no known suite; did you mean {near[0]}? A suite of your own of a like"
+        raise InputError(f"{told} name begins with {OWN_NAME}: {OWN_NAME}{name}=FILE")
+    return name
+
+
+def by_name(examples: Sequence[SuiteFile], files: Sequence[SuiteFile]) -> dict[str, SuiteFile]:
+    """The file of examples of each suite; none at all where `examples` is empty.
+
+    Raises:
+        InputError: a suite has none or two, or a file of examples belongs to no suite.
+    """
+    if not examples:
+        return {}
+    if len(examples) == len(files) == 1 and not examples[0].named:
+        return {files[0].name: replace(examples[0], name=files[0].name)}
+    named = {each.name: each for each in examples}
+    for each in files:
+        if each.name not in named:
+            raise InputError(f"the examples have nothing for {each.name}; add {each.name}=FILE")
+    for each in examples:
+        if each.name not in {file.name for file in files}:
+            raise InputError(
+                f"there are examples for {each.name}, which is not asked; leave them out"
+            )
+    if len(named) < len(examples):
+        raise InputError("two files of examples are for one suite; leave one out")
+    return named
 
 
 def load(
@@ -130,20 +176,25 @@ def load(
     if examples is None:
         raise InputError(f"{file.name} has no file of examples; name one, or take no shots")
     if examples.digest() == file.digest():
-        raise InputError("examples come from another file than the questions", file=examples.path)
-    _, known = _items(replace(examples, name=file.name), 0)
+        told = "this is what is asked itself; take the examples from another file"
+        raise InputError(told, file=examples.path)
+    _, known = _items(replace(examples, name=file.name), 0, "bring fewer examples")
     asked = {_plain(each.unit) for each in items}
     pool = tuple(each for each in known if _plain(each.unit) not in asked)
     shown = _examples(suite, items, pool, shots, examples.path)
     return Loaded(file.name, suite, file.path, shown, pool, shots)
 
 
-def _items(file: SuiteFile, limit: int) -> tuple[Suite, tuple[Item, ...]]:
+def _items(
+    file: SuiteFile, limit: int, remedy: str = "set a limit"
+) -> tuple[Suite, tuple[Item, ...]]:
     file.digest()
     suite = SUITES.get(file.name)
     found: list[Item] = []
     seen: dict[str, int] = {}
     for row in _rows(file):
+        if len(found) == MOST_ITEMS:
+            raise InputError(f"more than {MOST_ITEMS:,} questions; {remedy}", file=file.path)
         if suite is None:
             suite = OWN[0] if "choices" in row.value else OWN[1]
         item = _item(file, suite, row)
@@ -151,8 +202,6 @@ def _items(file: SuiteFile, limit: int) -> tuple[Suite, tuple[Item, ...]]:
         found.append(item if count == 1 else replace(item, unit=f"{item.unit}#{count}"))
         if len(found) == limit:
             break
-        if len(found) == MOST_ITEMS:
-            raise InputError(f"more than {MOST_ITEMS:,} questions; set a limit", file=file.path)
     if suite is None:
         raise InputError("there is no question in it", file=file.path)
     return suite, tuple(found)

@@ -29,6 +29,9 @@ from ontogeny.plan.sampling import GREEDY
 from ontogeny.rollout.policy import Continuation, Request
 from ontogeny.text.tokenizer import Tokenizer
 
+SCORES = {"right": "acc", "norm": "acc_norm", "flexible": "flexible"}
+"""Series of shares -> what readers know them as."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -153,13 +156,12 @@ def levels_of(series: Mapping[str, Series], seed: int) -> dict[str, Interval]:
 def told(loaded: Loaded, levels: Mapping[str, Interval]) -> str:
     """One line on a suite for a reader."""
     parts = []
-    names = {"right": "acc", "norm": "acc_norm", "flexible": "flexible"}
-    for score, word in names.items():
+    for score, word in SCORES.items():
         if found := levels.get(f"{loaded.name}.{score}"):
             parts.append(f"{word} {found.value:.1%} [{found.low:.1%}, {found.high:.1%}]")
-    nats = levels.get(f"{loaded.name}.nats")
-    if nats and loaded.suite.kind == "word":
-        parts.append(f"perplexity {math.exp(nats.value):.4g}")
+    if nats := levels.get(f"{loaded.name}.nats"):
+        last = loaded.suite.kind == "word"
+        parts.append(f"perplexity {math.exp(nats.value):.4g}" if last else f"{nats.value:.4g} nats")
     shots = f", {loaded.shots} examples" if loaded.shots else ""
     return f"{loaded.name}: {', '.join(parts)}; {len(loaded.items):,} questions{shots}"
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from ontogeny.model import adapter, thin, varlen
 from ontogeny.model.layout import Layout
+from ontogeny.model.memory import prefer_large_pages
 from ontogeny.model.rotation import norm_rotated, rotated
 from ontogeny.plan.shape import Shape
 
@@ -128,7 +129,7 @@ class Attention(nn.Module):
     def new_state(self, slots: int, places: int) -> AttentionState:
         """An empty cache of `slots` slots of so many places."""
         shape = (slots, self.kv_heads, places, self.head_dim)
-        return AttentionState(self.qkv.new_zeros(shape), self.qkv.new_zeros(shape))
+        return AttentionState(*(_zeros(self.qkv.new_empty(shape)) for _ in range(2)))
 
     def extend(
         self, x_NC: Tensor, cos_ND: Tensor, sin_ND: Tensor, append: Append, state: AttentionState
@@ -278,6 +279,12 @@ class Attention(nn.Module):
             wide = mask if mask.ndim == 2 else mask[:, :, None]
             scores = scores.masked_fill(~wide, -torch.inf)
         return (scores.softmax(-1) @ v[:, :, None]).flatten(1, 2)
+
+
+def _zeros(cache_SJPD: Tensor) -> Tensor:
+    if cache_SJPD.device.type == "cpu":
+        prefer_large_pages(cache_SJPD.data_ptr(), cache_SJPD.nbytes)
+    return cache_SJPD.zero_()
 
 
 def _grown(cache_SJPD: Tensor, slots: int) -> Tensor:

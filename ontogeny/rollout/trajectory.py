@@ -165,12 +165,21 @@ def _top(values: Any) -> tuple[tuple[tuple[int, float], ...], ...]:
 def floats(record: Any, name: str) -> tuple[float, ...]:
     """A list of finite numbers under `name`. Raises InputError when it is something else."""
     values = record.get(name) if isinstance(record, dict) else None
-    good = isinstance(values, list) and all(
-        type(value) in (int, float) and math.isfinite(value) for value in values
-    )
-    _demand(good, f"`{name}` must be a list of finite numbers")
-    assert isinstance(values, list)
-    return tuple(float(value) for value in values)
+    found = [finite(value) for value in values] if isinstance(values, list) else [None]
+    known = tuple(value for value in found if value is not None)
+    _demand(len(known) == len(found), f"`{name}` must be a list of finite numbers")
+    return known
+
+
+def finite(value: Any) -> float | None:
+    """A finite number of a JSON text; None for anything else, be it true or too large a one."""
+    if type(value) not in (int, float):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _integers(record: Any, name: str) -> tuple[int, ...]:

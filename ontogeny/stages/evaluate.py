@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -15,7 +14,7 @@ from ontogeny.edge.lm_eval_tasks import answer_through
 from ontogeny.evaluate.intervals import Interval
 from ontogeny.evaluate.series import write_series
 from ontogeny.evaluate.suite_answers import Answers, Room
-from ontogeny.evaluate.suite_rows import Loaded, SuiteFile, load, parse
+from ontogeny.evaluate.suite_rows import Loaded, SuiteFile, by_name, load, parse
 from ontogeny.evaluate.suite_scores import answer, levels_of, rows_of, series_of, told
 from ontogeny.rollout.journal import FileJournal
 from ontogeny.run.work import Made, Work
@@ -57,8 +56,8 @@ class Evaluate:
     def __post_init__(self) -> None:
         if not self.suites:
             raise InputError("no suites; give at least one NAME=FILE")
-        names = [parse(each).name for each in self.suites]
-        if len(set(names)) < len(names):
+        files, _ = self._files()
+        if len({each.name for each in files}) < len(files):
             raise InputError("two suites have one name; call one of them NAME=FILE")
         if self.limit < 0 or self.shots < 0:
             raise InputError("limit and shots are 0 or more")
@@ -69,12 +68,17 @@ class Evaluate:
         if self.through not in ("ours", "lm_eval"):
             raise InputError(f"through is '{self.through}'; give ours or lm_eval")
 
+    def _files(self) -> tuple[list[SuiteFile], dict[str, SuiteFile]]:
+        files = [parse(each) for each in self.suites]
+        return files, by_name([parse(each) for each in self.shots_from], files)
+
     def identity(self) -> dict[str, Any]:
         """Name and content of every file, in place of where it lies."""
-        files = {"suites": self.suites, "shots_from": self.shots_from}
+        files, examples = self._files()
+        shown = [examples[each.name] for each in files] if examples else []
         return {
-            name: [[each.name, each.digest()] for each in map(parse, specs)]
-            for name, specs in files.items()
+            name: [[each.name, each.digest()] for each in listed]
+            for name, listed in (("suites", files), ("shots_from", shown))
         }
 
     def __call__(self, work: Work, model: Artifact) -> Made:
@@ -115,22 +119,9 @@ class Evaluate:
         Raises:
             InputError: see the class.
         """
-        files = [parse(each) for each in self.suites]
-        examples = _by_name([parse(each) for each in self.shots_from], files)
+        files, examples = self._files()
         return [load(each, self.limit, self.shots, examples.get(each.name)) for each in files]
 
 
 def _metric(each: Interval) -> dict[str, float]:
     return {"estimate": each.value, "low": each.low, "high": each.high, "units": each.units}
-
-
-def _by_name(examples: Sequence[SuiteFile], files: Sequence[SuiteFile]) -> dict[str, SuiteFile]:
-    if not examples:
-        return {}
-    if len(examples) == len(files) == 1:  # a single file needs no name
-        return {files[0].name: examples[0]}
-    named = {each.name: each for each in examples}
-    for each in files:
-        if each.name not in named:
-            raise InputError(f"shots_from has nothing for {each.name}; add {each.name}=FILE")
-    return named

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.bench import Bench, sometimes_right
+from support.bench import Bench, small_tokenizer, sometimes_right
 from text import open_styles
 from text.open_styles import STYLES, write
 from text.test_open_template import FORGETS
@@ -24,7 +24,7 @@ from ontogeny.cli.app import run_app
 from ontogeny.cli.chat_command import Answer, Continue, Retold, Talk, _answer, _talk
 from ontogeny.cli.chat_form import Manner
 from ontogeny.rollout.fakes import ScriptedPolicy
-from ontogeny.rollout.policy import Completion, Request
+from ontogeny.rollout.policy import Completion, Continuation, Likelihood, Request, Sink
 from ontogeny.text.grammar import Grammar
 from ontogeny.text.message import Message
 from ontogeny.text.template import render
@@ -150,6 +150,7 @@ def manner(**options: Any) -> Manner:
         (["--top-p", "0"], {"top_p": 0.0}, 3),
         (["--temperature=inf"], {"temperature": math.inf}, 3),
         (["--regex", "a**"], {"regex": "a**"}, 3),
+        (["--regex", "("], {"regex": "("}, 3),
         (["--regex", "a", "--json-schema=b"], {"regex": "a", "schema": Path("b")}, 5),
     ],
 )
@@ -158,19 +159,21 @@ def test_a_mistake_in_an_option_is_told_where_it_stands(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["ontogeny", "chat", "model", *words])
     with pytest.raises(InputError) as caught:
-        manner(**options)
+        manner(**options).checked(small_tokenizer())
     assert str(caught.value).startswith(f"{COMMAND_LINE}:{line}: ")
+    assert "; " in str(caught.value)  # and says what to do
 
 
 @pytest.mark.parametrize(
     ("text", "line", "reason"),
     [
         ('{"type": "object",\n "x": }', 2, "no JSON"),
-        ('{"type": "strin"}', 1, "Invalid type: strin"),
+        ('{"type": "strin"}', 1, "Invalid type: strin; mend the schema"),
+        ('{"type": "object", "not": {}}', 1, '["not"]; mend the schema, or leave out'),
         ("", 1, "empty"),
         (" " * 200_000, 1, "at most"),
         ("\udcff", 1, "UTF-8"),
-        (None, 1, "cannot read"),
+        (None, 1, "(No such file or directory); mend its path"),
     ],
 )
 def test_a_mistake_in_a_schema_is_told_in_its_file(
@@ -209,3 +212,41 @@ def test_chat_answers_in_the_form_asked_for(
     told = json.loads(capsys.readouterr().out)
     assert told["answer"] in ("yes", "no")
     assert (told["finish"], told["matched"]) == ("stop", ", ")
+
+
+def test_an_answer_that_was_cut_before_its_form_was_whole_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path)
+    save_model(bench.payload(), sometimes_right(160), bench.tokenizer, chats=True)
+    bench.store.set_name("small", bench.keep("sft", "model").id)
+    words = ["chat", "small", "--store", str(bench.store.root), "--prompt", "Say"]
+    words += ["--regex", "[a-z]{50}", "--max-tokens"]
+    run_app([*words, "3"])
+    assert "cut before its form was whole; raise --max-tokens" in capsys.readouterr().err
+    run_app([*words, "3000"])
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys, "argv", ["ontogeny", "chat", "small", "--prompt", ""])
+    with pytest.raises(InputError, match="nothing to answer; write something") as caught:
+        run_app(["chat", "small", "--store", str(bench.store.root), "--prompt", ""])
+    assert str(caught.value).startswith(f"{COMMAND_LINE}:3: ")
+
+
+def test_an_error_in_an_answer_begins_on_a_line_of_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tokenizer = small_tokenizer()
+
+    class Breaks:
+        async def sample(self, request: Request, sink: Sink | None = None) -> Completion:
+            assert sink is not None and request.max_tokens == 9
+            for id_ in tokenizer.encode("Half"):
+                sink(id_, 0.0)
+            raise InputError("broken")
+
+        async def score(self, request: Continuation) -> Likelihood:
+            raise NotImplementedError
+
+    with pytest.raises(InputError, match="broken"):
+        _answer(Breaks(), Talk(tokenizer, 500), Request((1,), 9), stream=True)
+    assert capsys.readouterr().out == "Half\n"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import subprocess
 import sys
 import time
@@ -49,16 +51,32 @@ def test_a_suite_is_measured_once_and_another_is_added(
     first = capsys.readouterr()
     assert "done in" in first.err
     head, row = first.out.splitlines()
-    assert head.split() == ["suite", "items", "through", "acc", "[95", "%", "interval]", "acc_norm"]
+    assert head.split()[-4:] == ["%", "interval]", "acc_norm", "nats"]
     assert row.split()[:3] == ["arc_easy", "8", "ours"] and row.count("%") == 2
+    assert re.search(r"%.*%.*\d+\.\d\d \[\d+\.\d\d, \d+\.\d\d\]$", row)
     run(bench, "small", "--suite", spec(bench, "arc_easy"), "--suite", spec(bench, "boolq"))
     second = capsys.readouterr()
     assert second.err.count("exists") == 1 and second.err.count("done in") == 1
     table = second.out.splitlines()
     assert table[1].split() == row.split()
-    assert table[2].startswith("boolq") and table[2].endswith("  -")
+    assert re.search(r"^boolq .*\]  - +\d+\.\d\d \[", table[2])
     name = model(bench).name
     assert {f"eval/{name}/arc_easy", f"eval/{name}/boolq"} <= set(bench.store.named())
+
+
+def test_the_table_tells_perplexity_and_the_flexible_score(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [w for name in ("lambada_openai", "gsm8k") for w in ("--suite", spec(bench, name))]
+    run(bench, "small", *words, "--max-tokens", "6", "--json")
+    told = {row["suite"]: row["ours"] for row in json.loads(capsys.readouterr().out)["suites"]}
+    run(bench, "small", *words, "--max-tokens", "6")
+    _, lambada, gsm8k = capsys.readouterr().out.splitlines()
+    nats = told["lambada_openai"]["nats"]["estimate"]
+    assert f" {nats:.2f} [" in lambada
+    assert lambada.endswith(f", perplexity {math.exp(nats):.4g}")
+    assert f" flexible {100 * told['gsm8k']['flexible']['estimate']:.1f} % [" in gsm8k
+    assert gsm8k.endswith(" -")
 
 
 def test_both_ways_stand_side_by_side(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,6 +100,9 @@ def test_examples_make_another_measurement(
     shown = bench.rows("train/mine.jsonl", examples("mine"))
     run(bench, "small", "--suite", spec(bench, "mine"), "--shots", "1", "--shots-from", str(shown))
     assert ", 1 examples" in capsys.readouterr().err
+    also = ("--suite", spec(bench, "boolq"), "--shots-from", f"boolq={shown}")
+    with pytest.raises(InputError, match="nothing for mine"):
+        run(bench, "small", "--suite", spec(bench, "mine"), *also, "--shots", "1")
     assert f"eval/{model(bench).name}/mine-1-shot" in bench.store.named()
 
 
@@ -103,12 +124,48 @@ def test_mistakes_are_one_line_and_publish_nothing(bench: Bench) -> None:
         (("absent", "--suite", good), "no artifact is called 'absent'"),
         ((bench.tokenizer.id, "--suite", good), "is a tokenizer, no model"),
         (("small", "--suite", good, "--through", "helm"), "give ours, lm_eval, both"),
-        (("small", "--suite", good, "--shots", "1"), "shots needs shots_from"),
+        (("small", "--suite", good, "--shots", "1"), "--shots 1 needs --shots-from FILE"),
+        (("small", "--suite", good, "--shots-from", good), "--shots-from needs --shots N"),
+        (("small", "--suite", good, "--suite", good), "a second suite is called mine"),
+        (("small", "--suite", "arc_easy="), "no file behind arc_easy="),
+        (("small", "--suite", "arc_esy=a.jsonl"), "did you mean arc_easy"),
+        (("small", "--suite", str(bench.root)), "a directory"),
         (("small", "--suite", str(bench.root / "absent.jsonl")), "no such file"),
     ):
         with pytest.raises(InputError, match=reason):
             run(bench, *arguments)
     assert set(bench.store.named()) == {"small"}
+
+
+def test_a_mistake_is_told_at_the_suite_that_it_is_in(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = spec(bench, "mine")
+    words = [
+        "eval",
+        "small",
+        "--suite",
+        good,
+        "--suite=arc_esy=a",
+        "--store",
+        str(bench.store.root),
+    ]
+    monkeypatch.setattr(sys, "argv", ["ontogeny", *words])
+    with pytest.raises(InputError, match="did you mean") as caught:
+        run_app(words)
+    assert str(caught.value).startswith("command line:5: ")
+
+
+def test_a_fault_in_a_later_suite_is_found_before_the_first_is_measured(bench: Bench) -> None:
+    good, wrong = spec(bench, "mine"), bench.rows("eval/wrong.jsonl", ROWS["mine"][:1])
+    for later, reason in (
+        (f"piqa={wrong}", "piqa takes columns"),
+        (f"piqa={bench.root / 'absent.jsonl'}", "no such file"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            run(bench, "small", "--suite", good, "--suite", later)
+    assert set(bench.store.named()) == {"small"}
+    assert not list(bench.store.work.iterdir())
 
 
 @pytest.mark.interrupt

@@ -21,6 +21,7 @@ from ontogeny.rollout.policy import Continuation, Request, sample_all, score_all
 from ontogeny.text.byte_codec import byte_tokenizer
 from ontogeny.text.grammar import Grammar
 from ontogeny.text.message import Message
+from ontogeny.text.stop_strings import StopStrings
 from ontogeny.text.template import render
 
 END = byte_tokenizer().end_of_turn
@@ -135,6 +136,22 @@ def test_a_stop_string_ends_the_answer_behind_it(streamed):
     assert not streamed or bytes(heard) == b"a STOP"
 
 
+@pytest.mark.parametrize(
+    ("strings", "text", "longest"),
+    [(("b", "ab"), "xab y", "ab"), (("ab", "b"), "xab y", "ab"), (("cd", "bcd"), "abcde", "bcd")],
+)
+def test_of_stop_strings_that_end_together_the_longest_counts_as_it_does_here(
+    strings, text, longest
+):
+    here = StopStrings(strings, byte_tokenizer())
+    for id_ in byte_tokenizer().encode(text):
+        if here.accept(id_):
+            break
+    with asked([says(chat(text))]) as (_, policy):
+        (completion,) = answers(policy, stop_strings=strings)
+    assert completion.matched == here.matched == longest
+
+
 def test_vllm_is_told_the_stop_strings_and_keeps_them_in_its_text():
     with asked([says(chat("a STOP"))], models=VLLM) as (server, policy):
         (completion,) = answers(policy, stop_strings=("STOP",))
@@ -148,6 +165,16 @@ def test_the_kind_of_an_end_is_told():
     with asked(acts) as (_, policy):
         assert [answers(policy)[0].finish for _ in acts] == ["length", "context"]
         assert answers(policy)[0].ids == (97,)
+
+
+@pytest.mark.parametrize("log_prob", [True, -(10**400), "-1", None])
+def test_a_log_prob_that_no_float_holds_is_one_line(log_prob):
+    said = says(chat("a", logprobs=[{**token("a", 0.0), "logprob": log_prob}]))
+    with (
+        asked([said], log_probs=True) as (_, policy),
+        pytest.raises(InputError, match="a log-prob that is no number"),
+    ):
+        answers(policy)
 
 
 def test_an_answer_that_says_nothing_is_the_end_alone():

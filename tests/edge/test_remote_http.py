@@ -227,6 +227,23 @@ def test_a_refused_key_names_its_variable(monkeypatch):
         connect(RemoteConfig(server.url, key_variable="SOME_KEY"))
 
 
+def test_a_key_does_not_leave_this_machine_unencrypted_unless_it_is_allowed_to(monkeypatch):
+    monkeypatch.setenv("SOME_KEY", "sk-very-secret")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://localhost.:{listener.getsockname()[1]}/v1"  # a name as any other
+        with pytest.raises(InputError, match=r"unencrypted to localhost\.; .*plain_key") as caught:
+            connect(RemoteConfig(url, key_variable="SOME_KEY"))
+        assert "secret" not in str(caught.value)
+        listener.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            listener.accept()  # nobody was there
+    with serving([GOOD]) as server:
+        url = server.url.replace("127.0.0.1", "127.1")
+        allowed = RemoteConfig(url, key_variable="SOME_KEY", plain_key=True)
+        with connect(allowed) as policy:
+            assert policy.server.notes == ("the key travels unencrypted to 127.1",)
+
+
 def test_nobody_there_is_told_at_once():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -250,6 +267,8 @@ def test_nobody_there_is_told_at_once():
         "http://a/v1#x",
         "http://a\r\nX: y/v1",
         "http://é/v1",
+        "http://a..b/v1",
+        f"http://{'a' * 70}.example/v1",
     ],
 )
 def test_a_url_that_is_none_is_refused_and_no_key_in_it_told(url):

@@ -112,7 +112,7 @@ def test_alternatives_are_those_of_our_engine(remote, local):
 @pytest.mark.parametrize("end", [TOKENIZER.end_of_turn, TOKENIZER.end_of_text, 89])
 def test_only_what_is_asked_for_ends_an_answer(remote, end):
     """Its own ends are gone past, and any id may be one."""
-    wanted = Sampling(temperature=0.0, bias=((end, 1e6),))
+    wanted = Sampling(temperature=0.0, bias=((end, 1e4),))
     (stopped, goes_on) = sample_all(
         remote, [Request(PROMPT, 5, wanted, stop=(end,)), Request(PROMPT, 5, wanted)]
     )

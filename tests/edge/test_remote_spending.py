@@ -51,6 +51,15 @@ def test_an_answer_whose_cost_is_not_told_counts_as_the_most_it_can_be():
     assert policy.spent.prompt_tokens >= len(prompt())
 
 
+@pytest.mark.parametrize("count", [10**400, 2**53, -1, True, 5.0, "5"])
+def test_a_cost_that_cannot_be_counts_as_one_that_was_not_told(count):
+    said = says(chat("fine", usage={"prompt_tokens": count, "completion_tokens": 5}))
+    with asked([said], price=Price(1.0, 1.0)) as (_, policy):
+        answers(policy, max_tokens=33)
+    assert policy.spent.estimated == 1
+    assert policy.spent.completion_tokens == 33
+
+
 @pytest.mark.parametrize(
     ("limits", "most"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+import time
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +17,7 @@ from support.openai_server import Heard, says, serving, streams, usage
 
 from ontogeny.base.errors import InputError
 from ontogeny.bridge.local_policy import LocalPolicy
-from ontogeny.edge.remote_config import RemoteConfig
+from ontogeny.edge.remote_config import Limits, RemoteConfig
 from ontogeny.edge.remote_policy import connect
 from ontogeny.infer.engine import Engine
 from ontogeny.model.initial import initialise
@@ -228,6 +229,8 @@ def answer_with(local, **choice):
         ({"logprobs": None}, "logprobs"),
         ({"logprobs": {"token_logprobs": [-1.0, None]}}, "numbers"),
         ({"logprobs": {"token_logprobs": [-1.0, 1e999]}}, "JSON|numbers"),
+        ({"logprobs": {"token_logprobs": [-1.0, -(10**400)]}}, "numbers"),
+        ({"logprobs": {"token_logprobs": [-1.0, False]}}, "numbers"),
         ({"finish_reason": "abort"}, "finish_reason"),
         ({"prompt_token_ids": [1, 5, 6, 7, 8]}, "other tokens before the answer"),
     ],
@@ -282,3 +285,73 @@ def test_a_bias_goes_out_by_id_and_only_as_far_as_vllm_takes_it(local):
         assert server.posts[-1].body["logit_bias"] == {"7": -100.0}
         with pytest.raises(InputError, match="beyond 100"):
             sample_all(remote, [Request(PROMPT, 1, Sampling(bias=((7, -math.inf),)))])
+
+
+LLAMA = [{"id": "m", "owned_by": "llamacpp", "meta": {"n_ctx": 100}}]
+
+
+def part(ids, ended="", predicted=None):
+    """A part of an answer as llama.cpp's server streams it."""
+    listed = [{"id": id_, "logprob": -1.0, "top_logprobs": []} for id_ in ids]
+    counts = {"tokens_evaluated": 3, "tokens_predicted": predicted or len(ids)}
+    told = {"tokens": ids, "completion_probabilities": listed, "stop": bool(ended), **counts}
+    return told | ({"stop_type": ended} if ended else {})
+
+
+@contextmanager
+def like_llama_cpp(answer, **config):
+    """A server that answers each /completion so, a policy on it, and how often it was asked."""
+    asked = []
+
+    def act(heard):
+        if heard.path != "/completion":
+            return says({"error": {"message": "no such path"}}, 404)
+        asked.append(heard.body)
+        return answer(heard.body, len(asked))
+
+    with serving(act, LLAMA) as server:
+        config = RemoteConfig(
+            server.url, speaks="tokens", limits=Limits(most_requests=50), **config
+        )
+        with connect(config, TOKENIZER) as remote:
+            yield remote, asked
+
+
+@pytest.mark.parametrize("ended", ["eos", "limit"])
+@pytest.mark.parametrize("first", [[], [5]])
+def test_a_server_that_adds_no_token_is_not_asked_for_ever(ended, first):
+    def answer(_body, count):
+        begun = [part(first)] if count == 1 and first else []
+        return streams([*begun, part([], ended, len(first) if count == 1 else 0)])
+
+    with like_llama_cpp(answer) as (remote, asked):
+        with pytest.raises(InputError, match="lacks tokens"):
+            sample_all(remote, [Request((1, 2, 3), 10)])
+        assert len(asked) == 1 + len(first)
+
+
+def test_a_server_that_never_says_the_same_twice_is_not_asked_for_ever():
+    """What its stream keeps back is asked for again, and what it then says begins otherwise."""
+
+    def answer(body, count):
+        if body["stream"]:
+            begun = [part([5])] if count == 1 else []
+            return streams([*begun, part([], "limit", 7)])
+        return says(part([6, 7] if count == 2 else [], "limit", 2))
+
+    with like_llama_cpp(answer) as (remote, asked):
+        with pytest.raises(InputError, match="lacks tokens"):
+            sample_all(remote, [Request((1, 2, 3), 10)])
+        assert len(asked) == 4
+
+
+def test_one_deadline_holds_for_all_that_is_asked_for_a_completion():
+    def answer(_body, _count):
+        return streams([part([5]), part([], "limit", 1)], 0.1)
+
+    with like_llama_cpp(answer, deadline_seconds=0.9) as (remote, asked):
+        began = time.monotonic()
+        with pytest.raises(InputError, match="no answer within deadline_seconds"):
+            sample_all(remote, [Request((1, 2, 3), 40)])
+        assert time.monotonic() - began < 3.0
+        assert 1 < len(asked) < 10

@@ -11,9 +11,10 @@ import pytest
 from support.suites import ROWS, examples
 
 from ontogeny.base.errors import InputError
+from ontogeny.evaluate import suite_rows
 from ontogeny.evaluate.suite import SUITES
 from ontogeny.evaluate.suite_judges import final_number, same_text
-from ontogeny.evaluate.suite_rows import Loaded, SuiteFile, load, parse
+from ontogeny.evaluate.suite_rows import Loaded, SuiteFile, by_name, load, parse
 from ontogeny.evaluate.suite_scores import of_choices
 
 
@@ -137,7 +138,7 @@ def test_a_wrong_row_is_one_line_with_its_place(
 def test_files_that_are_no_questions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         load(SuiteFile("arc_easy", tmp_path / "absent.jsonl"))
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="a directory; name a file"):
         load(SuiteFile("arc_easy", tmp_path))
     with pytest.raises(InputError, match=r"rows\.jsonl:1: there is no row in it"):
         loaded(tmp_path, "mine", [])
@@ -166,15 +167,69 @@ def test_a_limit_takes_the_first_and_looks_no_further(tmp_path: Path) -> None:
         ("mine=a=b.jsonl", "mine"),
         ("dir/my questions.jsonl.gz", "my-questions"),
         ("./x=y.json", "x-y"),
+        ("my-comonsense_qa=a.jsonl", "my-comonsense_qa"),
+        ("questions=a.jsonl", "questions"),
     ],
 )
 def test_a_suite_is_named_or_called_as_its_file(spec: str, name: str) -> None:
     assert parse(spec).name == name
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("comonsense_qa", "commonsense_qa"),
+        ("CSQA", "csqa"),
+        ("arc_esy", "arc_easy"),
+        ("ARC_Easy", "arc_easy"),
+        ("gsm8", "gsm8k"),
+    ],
+)
+def test_a_name_that_is_nearly_a_known_one_is_no_suite_of_ones_own(name: str, meant: str) -> None:
+    told = f"'{name}' is no known suite; did you mean {meant}?.* my-{name}=FILE"
+    with pytest.raises(InputError, match=told):
+        parse(f"{name}=a.jsonl")
+
+
+def test_a_name_without_a_file_is_told_what_it_lacks() -> None:
+    with pytest.raises(InputError, match="no file behind arc_easy=; write arc_easy=FILE"):
+        parse("arc_easy=")
+
+
+def test_examples_belong_to_what_is_asked() -> None:
+    asked = [parse("arc_easy=a"), parse("mine=b")]
+    shown = [parse("mine=d"), parse("arc_easy=c")]
+    assert by_name(shown, asked) == {"arc_easy": shown[1], "mine": shown[0]}
+    assert by_name([parse("c.jsonl")], asked[:1])["arc_easy"].path == Path("c.jsonl")
+    for wrong, reason in (
+        (shown[:1], "nothing for arc_easy; add arc_easy=FILE"),
+        ([*shown, parse("piqa=e")], "examples for piqa, which is not asked"),
+        ([*shown, parse("mine=e")], "two files of examples"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            by_name(wrong, asked)
+    with pytest.raises(InputError, match="nothing for arc_easy"):
+        by_name([parse("piqa=c.jsonl")], asked[:1])
+
+
+def test_as_many_questions_as_are_read_are_not_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suite_rows, "MOST_ITEMS", 8)
+    assert len(loaded(tmp_path, "mine", ROWS["mine"]).items) == 8
+    with pytest.raises(InputError, match="more than 8 questions; set a limit"):
+        loaded(tmp_path, "mine", [*ROWS["mine"], *examples("mine")[:1]])
+    asked = SuiteFile("mine", written(tmp_path / "asked.jsonl", ROWS["mine"][:2]))
+    shown = pool(tmp_path, "mine", [*ROWS["mine"], *examples("mine")])
+    with pytest.raises(InputError, match="more than 8 questions; bring fewer examples"):
+        load(asked, 0, 1, shown)
+
+
 def test_a_file_with_a_suites_name_does_not_become_that_suite_by_itself() -> None:
     with pytest.raises(InputError, match=r"write arc_easy=dir/arc_easy\.jsonl if"):
         parse("dir/arc_easy.jsonl")
+    with pytest.raises(InputError, match=r"write arc_easy=ARC_Easy\.jsonl if"):
+        parse("ARC_Easy.jsonl")
 
 
 def pool(tmp_path: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> SuiteFile:

@@ -59,6 +59,14 @@ def test_what_does_not_fit_loses_its_front_and_is_counted() -> None:
         room.prompt([5], 8)
 
 
+def test_a_prompt_of_several_choices_is_cut_once() -> None:
+    room = Room(8)
+    for prompt in (range(9), range(9), range(1, 10)):
+        for choice in ([1], [2, 2], [3, 3, 3]):
+            room.continuation(prompt, choice)
+    assert room.cut == 2
+
+
 def test_an_answer_ends_before_the_first_of_what_ends_it() -> None:
     tokenizer = small_tokenizer()
     ids = tokenizer.encode(" one\nQuestion: two\n")

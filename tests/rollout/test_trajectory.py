@@ -96,6 +96,8 @@ def test_turns_continue_token_by_token():
         lambda r: r["turns"][0].update(matched=3),
         lambda r: r["turns"][0].update(log_probs=None),
         lambda r: r["turns"][0].update(log_probs=[None, "0"]),
+        lambda r: r["turns"][0].update(log_probs=[None, -(10**400)]),
+        lambda r: r["turns"][0].update(log_probs=[None, False]),
         lambda r: r["turns"][0].update(top=[[[1, -0.5]]]),
         lambda r: r["turns"][0].update(top=[[[1, -0.5]], [[1, math.nan]]]),
         lambda r: r["turns"][0].update(top=[[[1, -0.5]], [[1]]]),

@@ -99,6 +99,16 @@ def test_a_file_may_move_but_not_change(bench: Bench) -> None:
     assert len(ids) == 6
 
 
+def test_how_a_file_of_examples_is_called_is_not_part_of_an_evaluation(bench: Bench) -> None:
+    of, suites = model(bench), specs(bench, "mine")
+    shown = [bench.rows(f"train/{name}.jsonl", examples("mine")) for name in ("one", "two")]
+    ids = {
+        made_id(Evaluate(suites=suites, shots=1, shots_from=(each,)), of)
+        for each in (f"mine={shown[0]}", str(shown[0]), str(shown[1]))
+    }
+    assert len(ids) == 1
+
+
 def test_examples_come_from_the_file_of_their_suite(bench: Bench) -> None:
     shown = tuple(
         f"{name}={bench.rows(f'train/{name}.jsonl', examples(name))}" for name in ("mine", "mmlu")
@@ -122,6 +132,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"suites": ("a=x",), "limit": -1}, "limit and shots"),
     ({"suites": ("a=x",), "slots": 0}, "at least 1"),
     ({"suites": ("a=x",), "shots": 2}, "shots needs shots_from"),
+    ({"suites": ("a=x",), "shots": 2, "shots_from": ("b=y",)}, "nothing for a; add a=FILE"),
+    ({"suites": ("a=x",), "shots": 2, "shots_from": ("a=y", "b=z")}, "b, which is not asked"),
+    ({"suites": ("arc_esy=x",)}, "did you mean arc_easy"),
     ({"suites": ("a=x",), "through": "helm"}, "give ours or lm_eval"),
 ]
 
