@@ -5,13 +5,13 @@ Knows no model. One turn each; whatever needs several turns brings a flow of its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ontogeny.base.errors import InputError
 from ontogeny.base.seeds import named_seed
-from ontogeny.environments.environment import Environment, Task
+from ontogeny.environments.environment import Batched, Environment, Judged, Task
 from ontogeny.plan.sampling import Sampling
 from ontogeny.rollout.drive import drive_all
 from ontogeny.rollout.flow import Flow, Sample
@@ -41,6 +41,7 @@ class Answered:
     """What a policy said to a question.
 
     Attributes:
+        trajectory: with the environment's notes, if it left any.
         answer: the text, without the token that ended it.
         score: the environment's, 0 to 1.
         well_formed: of the asked form, and ended by the policy itself.
@@ -57,8 +58,11 @@ def question(environment: Environment, task: Task, tokenizer: Tokenizer, form: F
     """`task` as a chat turn, or as the text that `as_text` writes before its answer.
 
     Raises:
-        InputError: the tokenizer's chat template refuses the prompt.
+        InputError: the tokenizer's chat template refuses the prompt, or answers have lines and
+            cannot be told apart in a text.
     """
+    if form == "text" and isinstance(environment, Batched):
+        raise InputError(f"answers of environment {environment.name} have lines; ask it as chat")
     if form == "chat":
         rendered = render([Message("user", task.prompt)], tokenizer, generation_prompt=True)
         return Question(environment, task, form, rendered.ids, tokenizer.stops(chats=True))
@@ -83,10 +87,17 @@ def ask_all(
     max_tokens: int,
     temperature: float,
     seed: int,
+    again: bool = False,
 ) -> list[Answered]:
     """All questions, sampled together in lockstep; answers stand in their order.
 
     The draws of question n follow from `seed` and n.
+
+    Args:
+        again: more will be asked soon: environments keep what they hold until `release`.
+
+    Raises:
+        SandboxRefused: answers are programs, and these cannot be contained here.
     """
     requests = [
         Request(
@@ -99,24 +110,55 @@ def ask_all(
     ]
     flows = [ask(each, request) for each, request in zip(questions, requests, strict=True)]
     trajectories = drive_all(flows, policy)
-    return [judge(*pair, tokenizer) for pair in zip(questions, trajectories, strict=True)]
+    try:
+        return judge_all(questions, trajectories, tokenizer)
+    finally:
+        if not again:
+            release(each.environment for each in questions)
 
 
-def judge(asked: Question, trajectory: Trajectory, tokenizer: Tokenizer) -> Answered:
-    """The environment's verdict on what was said."""
+def judge_all(
+    questions: Sequence[Question], trajectories: Sequence[Trajectory], tokenizer: Tokenizer
+) -> list[Answered]:
+    """The environments' verdicts on what was said; one that is `Batched` is asked once."""
+    answers = [_text(*pair, tokenizer) for pair in zip(questions, trajectories, strict=True)]
+    judged: dict[int, Judged] = {}
+    batches: dict[int, list[int]] = {}
+    for number, (asked, answer) in enumerate(zip(questions, answers, strict=True)):
+        world, task = asked.environment, asked.task
+        if isinstance(world, Batched):
+            batches.setdefault(id(world), []).append(number)
+        else:
+            score, formed = world.score(task, answer), world.well_formed(task, answer)
+            judged[number] = Judged(score, formed, {})
+    for numbers in batches.values():
+        batched = questions[numbers[0]].environment
+        assert isinstance(batched, Batched)
+        tasks = [questions[number].task for number in numbers]
+        told = batched.judge_all(tasks, [answers[number] for number in numbers])
+        judged |= zip(numbers, told, strict=True)
+    parts = zip(questions, trajectories, answers, strict=True)
+    return [_answered(*part, judged[number]) for number, part in enumerate(parts)]
+
+
+def release(environments: Iterable[Environment]) -> None:
+    """Lets go of what `Batched` environments hold between calls."""
+    for each in environments:
+        if isinstance(each, Batched):
+            each.release()
+
+
+def _text(asked: Question, trajectory: Trajectory, tokenizer: Tokenizer) -> str:
     completion = trajectory.turns[-1].completion
     ids = completion.ids
-    ended = completion.finish == "stop"
-    text = tokenizer.decode(ids[:-1] if ended else ids)
-    answer = text.split("\n")[0].strip() if asked.form == "text" else text
-    environment, task = asked.environment, asked.task
-    return Answered(
-        asked,
-        trajectory,
-        answer,
-        environment.score(task, answer),
-        ended and environment.well_formed(task, answer),
-    )
+    text = tokenizer.decode(ids[:-1] if completion.finish == "stop" else ids)
+    return text.split("\n")[0].strip() if asked.form == "text" else text
+
+
+def _answered(asked: Question, trajectory: Trajectory, answer: str, judged: Judged) -> Answered:
+    ended = trajectory.turns[-1].completion.finish == "stop"
+    noted = trajectory.noted(**judged.notes) if judged.notes else trajectory
+    return Answered(asked, noted, answer, judged.score, ended and judged.well_formed)
 
 
 def questions_of(

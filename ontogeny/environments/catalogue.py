@@ -22,6 +22,7 @@ from ontogeny.environments.arithmetic import (
 )
 from ontogeny.environments.environment import Environment
 from ontogeny.environments.formats import FORMATS, formats
+from ontogeny.environments.programs_made import programs
 from ontogeny.environments.recall import needle, recall
 from ontogeny.environments.requests import requests
 from ontogeny.environments.strings import strings
@@ -44,6 +45,8 @@ _REQUESTS = requests()
 _ALL: tuple[Environment, ...] = (*_GENERATED, *_REQUESTS)
 ENVIRONMENTS: Mapping[str, Environment] = MappingProxyType({each.name: each for each in _ALL})
 assert len(ENVIRONMENTS) == len(_ALL)
+# Not among ENVIRONMENTS: to judge them takes a sandbox, which not every machine has.
+PROGRAMS: Mapping[str, Environment] = MappingProxyType({each.name: each for each in programs()})
 
 
 @functools.cache
@@ -56,13 +59,15 @@ def environment(name: str) -> Environment:
     haystack = re.fullmatch(r"needle-([0-9]{1,5})", name)
     if haystack is not None:
         return needle(int(haystack[1]))
+    if name in PROGRAMS:
+        return PROGRAMS[name]
     if name not in ENVIRONMENTS:
-        known = ", ".join((*ENVIRONMENTS, "needle-N"))
+        known = ", ".join((*ENVIRONMENTS, *PROGRAMS, "needle-N"))
         raise InputError(f"no environment {name!r}; there are {known}")
     return ENVIRONMENTS[name]
 
 
-COLLECTIONS = ("generated", "requests", "reasoning-gym")
+COLLECTIONS = ("generated", "requests", "programs", "reasoning-gym")
 
 
 def collection(name: str) -> Sequence[Environment]:
@@ -77,6 +82,8 @@ def collection(name: str) -> Sequence[Environment]:
         return _GENERATED
     if name == "requests":
         return _REQUESTS
+    if name == "programs":
+        return tuple(PROGRAMS.values())
     gym = importlib.import_module("ontogeny.environments.gym")
     found: Sequence[Environment] = gym.gym_environments()
     return found

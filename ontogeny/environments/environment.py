@@ -9,7 +9,7 @@ import hashlib
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ontogeny.base.errors import InputError
 from ontogeny.base.seeds import named_seed
@@ -65,6 +65,35 @@ class Environment(Protocol):
 
     def validate(self) -> None:
         """Raise `InputError` when gold answers do not score 1, or empty ones not 0."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What an environment says of an answer: score and form as of `Environment`, JSON notes."""
+
+    score: float
+    well_formed: bool
+    notes: Mapping[str, Any]
+
+
+@runtime_checkable
+class Batched(Protocol):
+    """An environment that judges many answers at once, since each needs something from outside.
+
+    Its answers have lines, so they are asked for as chat.
+    """
+
+    def judge_all(self, tasks: Sequence[Task], answers: Sequence[str]) -> list[Judged]:
+        """A verdict for each answer, in their order; equal arguments give equal verdicts.
+
+        Raises:
+            SandboxRefused: what it needs from outside cannot be had.
+        """
+        ...
+
+    def release(self) -> None:
+        """Gives back what is held for the next call; that takes it anew."""
         ...
 
 

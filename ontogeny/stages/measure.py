@@ -146,6 +146,7 @@ def _exam_series(answered: Sequence[Answered]) -> dict[str, Series]:
 
 def _row(each: Answered) -> dict[str, Any]:
     task = each.question.task
+    notes = each.trajectory.notes
     return {
         "environment": each.question.environment.name,
         "task": task.id,
@@ -154,6 +155,7 @@ def _row(each: Answered) -> dict[str, Any]:
         "answer": each.answer,
         "score": each.score,
         "well_formed": each.well_formed,
+        **({"notes": dict(notes)} if notes else {}),
     }
 
 
