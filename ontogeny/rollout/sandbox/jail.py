@@ -39,7 +39,7 @@ class Jail:
     Attributes:
         bwrap: the program.
         trees: what is shown below /trees.
-        work: options of the tmpfs at /work that outlives jobs ("" for none).
+        work: options of the tmpfs at /episode that outlives jobs ("" for none).
         uid: the user to become first, if root starts it.
         groups: files to write a process id into, to join control groups.
     """

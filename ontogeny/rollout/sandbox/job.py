@@ -23,7 +23,7 @@ Verdict = Literal[
     "forbidden",
     "lost",
 ]
-TMP, WORK, TREES = "/tmp", "/work", "/trees"
+TMP, WORK, TREES = "/tmp", "/episode", "/trees"
 MAIN = "/tmp/main.py"
 
 
@@ -86,7 +86,7 @@ class Job:
     Args:
         program: Python source; text that UTF-8 cannot hold fails as a syntax error inside.
         stdin: what it may read from its standard input.
-        files: path -> bytes, put there before it starts: relative to /tmp, or below /work in a
+        files: path -> bytes, put there before it starts: relative to /tmp, or below /episode in a
             session.
         limits: instead of the sandbox's own.
         arguments: of the command line.

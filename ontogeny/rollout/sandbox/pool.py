@@ -121,11 +121,11 @@ class Sandbox:
     async def session(
         self, *, trees: Sequence[Tree] = (), work_bytes: int = 64 << 20, work_files: int = 8192
     ) -> AsyncIterator[Session]:
-        """A worker of its own whose /work outlives its jobs: an episode of several commands.
+        """A worker of its own whose /episode outlives its jobs: an episode of several commands.
 
         Args:
             trees: what its jobs see below /trees, beside the sandbox's own.
-            work_bytes: of all in /work, which lies in memory.
+            work_bytes: of all in /episode, which lies in memory.
             work_files: files and directories in it.
         """
         self._sessions.append(work_bytes)

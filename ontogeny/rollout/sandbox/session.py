@@ -1,4 +1,4 @@
-"""One episode's jail: its jobs come and go, its /work stays.
+"""One episode's jail: its jobs come and go, its /episode stays.
 
 Knows no pool. What an agent may write here it may also have prepared for the next command: run
 hidden tests in a fresh job, on the files that `Session.read` gives.
@@ -44,8 +44,8 @@ class Session:
     """Made by `Sandbox.session`; its commands run one after another.
 
     Attributes:
-        lost: the worker died, and /work with it. Every answer is "lost" from then on: begin a new
-            session and repeat the commands.
+        lost: the worker died, and /episode with it. Every answer is "lost" from then on: begin a
+            new session and repeat the commands.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Session:
 
     @property
     def lost(self) -> bool:
-        """Whether /work is gone."""
+        """Whether /episode is gone."""
         return self._worker.lost
 
     async def run(self, job: Job) -> Result:
@@ -102,7 +102,7 @@ class Session:
         return _unpacked(result.stdout)
 
     async def write(self, files: Mapping[str, bytes]) -> None:
-        """Puts files below /work; names are relative to it.
+        """Puts files below /episode; names are relative to it.
 
         Raises:
             InputError: they do not fit, or an agent made it impossible.

@@ -101,8 +101,8 @@ FILES = [
         "secrets of the machine",
         """
 for path in ("/etc/passwd", "/etc/shadow", "/etc/hostname", "/root", "/home", "/sys", "/var",
-             "/proc/kcore", "/proc/cpuinfo", "/proc/sys/kernel/hostname", "/proc/cmdline", "/work",
-             "/proc/sysrq-trigger", "/usr/bin", "/bin/sh", "/run", "/opt", "/mnt", "/boot"):
+             "/proc/kcore", "/proc/cpuinfo", "/proc/sys/kernel/hostname", "/proc/cmdline",
+             "/episode", "/proc/sysrq-trigger", "/usr/bin", "/bin/sh", "/run", "/opt", "/mnt", "/boot"):
     no(path, lambda: os.listdir(path) if os.path.isdir(path) else open(path).read())
 for number in range(2, 3000):
     for file in ("environ", "mem", "maps", "cmdline", "cwd", "root"):

@@ -1,4 +1,4 @@
-"""Jobs over trees, files and arguments; sessions whose /work outlives their commands."""
+"""Jobs over trees, files and arguments; sessions whose /episode outlives their commands."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_job_that_leads_elsewhere_is_refused(others: dict[str, Any]) -> None:
         ({str(n): b"" for n in range(600)}, "tmp_files"),
         ({"a": b"", "a/b": b""}, "cannot be put into the sandbox: "),
         ({"x" * 300: b""}, "cannot be put into the sandbox: "),
-        ({"/work/x": b""}, "cannot be put into the sandbox: "),
+        ({"/episode/x": b""}, "cannot be put into the sandbox: "),
     ],
 )
 def test_files_that_do_not_fit_are_refused_by_name(
@@ -131,19 +131,19 @@ def test_an_episode_edits_tests_and_is_judged_outside_its_reach(
         return Job(TEST, paths=paths, directory=directory, arguments=(directory,), **others)
 
     async def episode(session: Session) -> tuple[list[Result], dict[str, bytes]]:
-        await session.run(Job("", copies={"project": "/work/project"}))
-        first = await session.run(tests("/work/project"))
+        await session.run(Job("", copies={"project": "/episode/project"}))
+        first = await session.run(tests("/episode/project"))
         edit = (
-            "path = '/work/project/area/__init__.py'\n"
+            "path = '/episode/project/area/__init__.py'\n"
             "text = open(path).read().replace('a + b', 'a * b')\n"
             "open(path, 'w').write(text)\n"
-            "open('/work/project/test_area.py', 'w').write('def test(): pass')\n"
-            "import os; os.symlink('/etc/passwd', '/work/project/link')\n"
-            "os.mkfifo('/work/project/pipe')\n"
+            "open('/episode/project/test_area.py', 'w').write('def test(): pass')\n"
+            "import os; os.symlink('/etc/passwd', '/episode/project/link')\n"
+            "os.mkfifo('/episode/project/pipe')\n"
         )
         await session.run(Job(edit))
-        second = await session.run(tests("/work/project"))
-        return [first, second], await session.read("/work/project")
+        second = await session.run(tests("/episode/project"))
+        return [first, second], await session.read("/episode/project")
 
     (before, after), files = in_session(fresh, episode, trees)
     assert (before.verdict, before.exit_code) == ("error", 1), before
@@ -171,8 +171,8 @@ def test_sessions_share_nothing_and_pool_jobs_have_no_work(fresh: Fresh) -> None
     async def two() -> list[Any]:
         async with blocking.sandbox.session() as left, blocking.sandbox.session() as right:
             await left.write({"secret": b"left's"})
-            await right.run(Job("open('/work/own', 'w').write('x')"))
-            look = Job("import os; print(os.listdir('/work'), os.listdir('/tmp'))")
+            await right.run(Job("open('/episode/own', 'w').write('x')"))
+            look = Job("import os; print(os.listdir('/episode'), os.listdir('/tmp'))")
             results = await together([left.run(look), right.run(look)])
             return [*(r.stdout for r in results), await left.read()]
 
@@ -180,7 +180,7 @@ def test_sessions_share_nothing_and_pool_jobs_have_no_work(fresh: Fresh) -> None
     assert left == b"['secret'] ['main.py']\n"
     assert right == b"['own'] ['main.py']\n"
     assert files == {"secret": b"left's"}
-    assert blocking.run("import os; print(os.path.exists('/work'))").stdout == b"False\n"
+    assert blocking.run("import os; print(os.path.exists('/episode'))").stdout == b"False\n"
 
 
 def test_a_session_is_bounded_and_nothing_runs_on_between_its_commands(fresh: Fresh) -> None:
@@ -189,10 +189,10 @@ import os, time
 if os.fork() == 0:
     os.setsid()
     time.sleep(0.3)
-    open("/work/late", "w")
+    open("/episode/late", "w")
     os._exit(0)
 try:
-    for n in range(100): open(f"/work/{n}", "wb").write(bytes(1 << 20))
+    for n in range(100): open(f"/episode/{n}", "wb").write(bytes(1 << 20))
 except OSError as error:
     print(error.errno)
 """
@@ -200,7 +200,7 @@ except OSError as error:
     async def work(session: Session) -> list[Any]:
         first = await session.run(Job(fill))
         await asyncio.sleep(0.4)
-        late = await session.run(Job("import os; print(os.path.exists('/work/late'))"))
+        late = await session.run(Job("import os; print(os.path.exists('/episode/late'))"))
         return [first.stdout, late.stdout, sum(map(len, (await session.read()).values()))]
 
     full, late, size = in_session(fresh, work, work_bytes=4 << 20)
@@ -212,15 +212,15 @@ except OSError as error:
 def test_what_an_agent_leaves_cannot_make_a_reading_lie(fresh: Fresh) -> None:
     mess = """
 import os, sys
-os.makedirs("/work/a/b")
-open("/work/a/b/hidden", "w").write("seen")
-os.chmod("/work/a/b/hidden", 0)
-os.chmod("/work/a/b", 0)
-os.symlink("/work", "/work/loop")
-open("/work/json.py", "w").write("1/0")
-open("/work/sitecustomize.py", "w").write("1/0")
-open("/work/" + "n" * 250, "w")
-open(b"/work/\\xff\\n", "w")
+os.makedirs("/episode/a/b")
+open("/episode/a/b/hidden", "w").write("seen")
+os.chmod("/episode/a/b/hidden", 0)
+os.chmod("/episode/a/b", 0)
+os.symlink("/episode", "/episode/loop")
+open("/episode/json.py", "w").write("1/0")
+open("/episode/sitecustomize.py", "w").write("1/0")
+open("/episode/" + "n" * 250, "w")
+open(b"/episode/\\xff\\n", "w")
 """
 
     async def work(session: Session) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ from . import kernel, landlock, seccomp
 
 SEALED, SEALING, UNPACKING = b"K", b"E", b"U"
 """The first byte on the status pipe: the program starts, or what failed before it could."""
-TMP, WORK = "/tmp", "/work"
+TMP, WORK = "/tmp", "/episode"
 OWN = kernel.NO_SUID | kernel.NO_DEVICES | kernel.NO_EXECUTE
 RUNNABLE = ("/python", "/usr/lib", "/usr/lib64", "/lib", "/lib64")
 READABLE = ("/usr/share/zoneinfo", "/trees")
