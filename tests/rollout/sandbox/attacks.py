@@ -102,7 +102,8 @@ FILES = [
         """
 for path in ("/etc/passwd", "/etc/shadow", "/etc/hostname", "/root", "/home", "/sys", "/var",
              "/proc/kcore", "/proc/cpuinfo", "/proc/sys/kernel/hostname", "/proc/cmdline",
-             "/episode", "/proc/sysrq-trigger", "/usr/bin", "/bin/sh", "/run", "/opt", "/mnt", "/boot"):
+             "/proc/sysrq-trigger", "/usr/bin", "/bin/sh", "/run", "/opt", "/mnt", "/boot",
+             "/episode"):
     no(path, lambda: os.listdir(path) if os.path.isdir(path) else open(path).read())
 for number in range(2, 3000):
     for file in ("environ", "mem", "maps", "cmdline", "cwd", "root"):
