@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
+from support.contained import or_skip
 
 from ontogeny.base.errors import InputError, SandboxRefused
 from ontogeny.environments.asking import ask_all, questions_of, release
@@ -45,12 +45,8 @@ WORLD = Programs("programs", lambda *_: [SUM])
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[None]:
     """A skip by name where programs cannot be contained, a failure under CI."""
-    try:
+    with or_skip():
         POOL.run_all([])
-    except SandboxRefused as error:
-        if os.environ.get("CI_SANDBOX") == "1":
-            raise
-        pytest.skip(str(error))
     yield
     POOL.close()
 
