@@ -178,8 +178,7 @@ def test_another_thread_count_is_said_when_a_stage_is_resumed(
     store = tmp_path / "life"
     made_until(finished, "base", store)
     process = life.start(store, "--until", "base")
-    assert wait_for(process, store, "base", 0)
-    time.sleep(stage_seconds(finished)["base"] / 2)
+    assert wait_for(process, store, "base", 0, "progress")
     process.terminate()
     assert finish(process)[0] == 75
     environment = {**life.environment, "OMP_NUM_THREADS": "2"}
