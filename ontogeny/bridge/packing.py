@@ -27,9 +27,52 @@ class Said:
         assert self.answer
 
     @property
+    def ids(self) -> tuple[int, ...]:
+        """Of both."""
+        return (*self.prompt, *self.answer)
+
+    @property
+    def chosen(self) -> tuple[bool, ...]:
+        """Which of `ids` are the answer's."""
+        return (*(False,) * len(self.prompt), *(True,) * len(self.answer))
+
+    @property
     def positions(self) -> int:
         """Tokens that the model reads: all but the last one."""
         return len(self.prompt) + len(self.answer) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A whole episode: turns that were read and turns that were sampled, one after the other.
+
+    Attributes:
+        ids: as they were read and sampled.
+        chosen: which of them the policy chose; the first one is read, at least one is chosen.
+    """
+
+    ids: tuple[int, ...]
+    chosen: tuple[bool, ...]
+
+    def __post_init__(self) -> None:
+        assert len(self.ids) == len(self.chosen)
+        assert any(self.chosen)
+        assert not self.chosen[0]
+
+    @property
+    def positions(self) -> int:
+        """Tokens that the model reads: all but the last one."""
+        return len(self.ids) - 1
+
+    def continued(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """What stands before the first chosen token, and all from there."""
+        first = self.chosen.index(True)
+        return self.ids[:first], self.ids[first:]
+
+    def kept(self, values: Sequence[float]) -> list[float]:
+        """Those of the chosen ones, of one value for each token of the second of `continued`."""
+        first = self.chosen.index(True)
+        return [each for each, own in zip(values, self.chosen[first:], strict=True) if own]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +83,8 @@ class Packed:
         tokens_BT, targets_BT, weights_BT, documents: as in `objectives.batch.Batch`; the weight
             is 1 where the target belongs to an answer.
         answer_BT: which answer, counted from 0.
+        turn_BT: which run of weighted tokens of an answer, counted from 0 over all answers.
+        turns: how many such runs there are.
     """
 
     tokens_BT: Tensor
@@ -47,9 +92,11 @@ class Packed:
     weights_BT: Tensor
     documents: list[list[int]]
     answer_BT: Tensor
+    turn_BT: Tensor
+    turns: int
 
     def spread(self, values: Sequence[Sequence[float]]) -> Tensor:
-        """values_BT: one log-prob for each token of each answer at its place, 0 elsewhere.
+        """values_BT: one log-prob for each weighted token of each answer, 0 elsewhere.
 
         Raises:
             InputError: one is not finite: a policy did not tell it.
@@ -107,7 +154,7 @@ def row_width(longest: int, context: int, least: int) -> int:
     return min(context, max(least, longest))
 
 
-def pack(said: Sequence[Said], width: int, fill: int) -> Packed:
+def pack(said: Sequence[Said | Told], width: int, fill: int) -> Packed:
     """Lays answers into rows of `width` tokens, as many rows as it takes, in their order.
 
     Args:
@@ -116,27 +163,20 @@ def pack(said: Sequence[Said], width: int, fill: int) -> Packed:
     Raises:
         InputError: a sequence does not fit into a row.
     """
-    places: list[tuple[int, int]] = []
-    documents: list[list[int]] = [[]]
-    for each in said:
-        if each.positions > width:
-            raise InputError(
-                f"a prompt with its answer takes {each.positions} tokens, a row has {width}; "
-                "shorten the answers or lengthen the context"
-            )
-        if sum(documents[-1]) + each.positions > width:
-            documents.append([])
-        places.append((len(documents) - 1, sum(documents[-1])))
-        documents[-1].append(each.positions)
+    places, documents = _places([each.positions for each in said], width)
     shape = (len(documents), width)
-    tokens, targets, answers = np.full(shape, fill), np.full(shape, fill), np.zeros(shape, np.int64)
+    tokens, targets = np.full(shape, fill), np.full(shape, fill)
     weights = np.zeros(shape, np.float32)
+    answers, numbers, turns = np.zeros(shape, np.int64), np.zeros(shape, np.int64), 0
     for number, (each, (row, start)) in enumerate(zip(said, places, strict=True)):
-        ids = (*each.prompt, *each.answer)
-        stop, first = start + each.positions, start + len(each.prompt) - 1
-        tokens[row, start:stop], targets[row, start:stop] = ids[:-1], ids[1:]
-        weights[row, first:stop] = 1.0
-        answers[row, first:stop] = number
+        here = slice(start, start + each.positions)
+        ids, chosen = each.ids, np.array(each.chosen)
+        begins = chosen[1:] & ~chosen[:-1]
+        tokens[row, here], targets[row, here] = ids[:-1], ids[1:]
+        weights[row, here] = chosen[1:]
+        answers[row, here] = chosen[1:] * number
+        numbers[row, here] = chosen[1:] * (turns - 1 + np.cumsum(begins))
+        turns += int(begins.sum())
     for lengths in documents:
         if sum(lengths) < width:
             lengths.append(width - sum(lengths))
@@ -146,4 +186,23 @@ def pack(said: Sequence[Said], width: int, fill: int) -> Packed:
         torch.from_numpy(weights),
         documents,
         torch.from_numpy(answers),
+        torch.from_numpy(numbers),
+        turns,
     )
+
+
+def _places(positions: Sequence[int], width: int) -> tuple[list[tuple[int, int]], list[list[int]]]:
+    """(row, first token) of each sequence, and the lengths that stand in each row."""
+    places: list[tuple[int, int]] = []
+    documents: list[list[int]] = [[]]
+    for length in positions:
+        if length > width:
+            raise InputError(
+                f"a prompt with its answer takes {length} tokens, a row has {width}; "
+                "shorten the answers or lengthen the context"
+            )
+        if sum(documents[-1]) + length > width:
+            documents.append([])
+        places.append((len(documents) - 1, sum(documents[-1])))
+        documents[-1].append(length)
+    return places, documents

@@ -1,4 +1,4 @@
-"""Model + environments -> model: rollouts by the very model being trained, then one step on them.
+"""Model + environments -> model: what was rolled out gets its credit, then one step is taken on it.
 
 Every step's tasks, draws and rewards follow from the seed, the number of the step and the weights,
 so a run that was killed between rollout and update plays the same rollout again.
@@ -6,8 +6,7 @@ so a run that was killed between rollout and update plays the same rollout again
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,34 +18,28 @@ from ontogeny.base.seeds import named_seed
 from ontogeny.bridge.adapters import train_flops_per_token
 from ontogeny.bridge.device import device
 from ontogeny.bridge.fit import fit
-from ontogeny.bridge.local_policy import LocalPolicy
 from ontogeny.bridge.models import chats, load_model, save_model
-from ontogeny.bridge.packing import Packed, Said, pack, pieces, row_width
-from ontogeny.environments.asking import Answered, Question, ask_all, question, release
-from ontogeny.environments.environment import Environment
-from ontogeny.environments.own import environments_of
-from ontogeny.infer.engine import Engine
+from ontogeny.bridge.packing import Packed, Told, pack, pieces, row_width
+from ontogeny.bridge.rollouts import ROW, Episode, Player
+from ontogeny.environments.playable import Playable, playable
 from ontogeny.infer.scoring import score
 from ontogeny.model.transformer import Transformer
 from ontogeny.objectives.batch import Batch, Rollouts
 from ontogeny.objectives.policy_gradient import GRPO, group_advantages
 from ontogeny.plan.memory import Load
 from ontogeny.plan.optimization import OverRollouts
+from ontogeny.rollout.rolled import Row, mean, row, write_rows
 from ontogeny.run.work import Made, Work
 from ontogeny.text.tokenizer import Tokenizer
 
-ROW = 256
-"""Tokens of a row, unless an answer is longer or the context shorter."""
-SLOTS = 256
-"""Most answers that are sampled at once; the others wait for the first ones to end."""
-LOOKED_AT = 16
-"""Steps whose questions are looked at before the first, to know how long they are."""
+MOST_UNJUDGED = 0.05
+"""Share of the groups so far with a reward that is no finite number; one is always let pass."""
 
 
 def reinforce(
     config: OverRollouts, work: Work, parent: Artifact, tasks: Sequence[Artifact] = ()
 ) -> Made:
-    """Trains `parent` by rollout and update and writes the model.
+    """Trains `parent` by rollout and update; writes the model and the record of its rollouts.
 
     Args:
         tasks: what brings the environments called `tasks/NAME`.
@@ -57,40 +50,62 @@ def reinforce(
     model, tokenizer = load_model(parent)
     model.to(device(config.device))
     reference = load_model(parent)[0].to(model.device) if config.beta else None
-    worlds = environments_of(config.environments, tasks)
+    worlds = playable(config.environments, tasks)
     seed = work.named_seed("rollouts")
-    steps = RolloutSteps(model, tokenizer, config, seed, reference, worlds)
+    steps = RolloutSteps(model, tokenizer, config, seed, reference, worlds, _teller(work))
     objective = GRPO(
         config.clip_low, config.clip_high, config.beta, config.normalise, config.max_tokens
     )
     try:
         counters, speed = fit(work, model, objective, steps, config, config.steps)
     finally:
-        release(worlds.values())
+        steps.player.release()
     model.eval()
     save_model(work.payload, model, parent, chats=chats(parent))
+    write_rows(work.payload, steps.rows)
     answers = config.steps * config.prompts * config.group
     width = min(ROW, model.shape.context)
     rates = train_flops_per_token(model.shape, config.adapter, width)
     rates += model.shape.forward_flops_per_token(width)
     return Made(
-        metrics={"steps": config.steps, "answers": answers, "skipped_steps": counters.skipped},
+        metrics={
+            "steps": config.steps,
+            "answers": answers,
+            "skipped_steps": counters.skipped,
+            "unjudged_groups": steps.unjudged,
+        },
         summary=(
             f"{config.steps} steps of {config.prompts} prompts with {config.group} answers each",
         ),
-        notes=(speed.note(), steps.note()) if speed is not None else (),
+        notes=(speed.note(), steps.player.note()) if speed is not None else (),
         tokens=counters.tokens,
         flops=counters.tokens * rates,
     )
 
 
+def _teller(work: Work) -> Callable[[Row], None]:
+    """Logs what a step's rollouts were like: reward, the second verdict where there is one."""
+
+    def tell(told: Row) -> None:
+        means = {name: mean(told[f"{name}s"]) for name in ("reward", "length")}
+        work.log("rollouts", step=told["step"], **means, verified=mean(told["verified"]))
+
+    return tell
+
+
 class RolloutSteps:
-    """Steps that the model plays itself.
+    """Steps that the model plays itself, with each episode's credit beside its group's.
 
     Args:
         play: what is rolled out in a step.
         reference: a frozen model for the KL term, or None.
-        worlds: the environments by name; the generated ones where nothing is given.
+        worlds: the environments by name; by default those of the catalogue.
+        tell: hears the record of each step that is played.
+
+    Attributes:
+        player: plays.
+        rows: the record of the steps taken.
+        unjudged: groups so far with a reward that is no finite number; they teach nothing.
     """
 
     def __init__(
@@ -100,17 +115,14 @@ class RolloutSteps:
         play: OverRollouts,
         seed: int,
         reference: Transformer | None = None,
-        worlds: Mapping[str, Environment] | None = None,
+        worlds: Mapping[str, Playable] | None = None,
+        tell: Callable[[Row], None] = lambda _: None,
     ) -> None:
+        self.player = Player(model, tokenizer, play, seed, worlds)
         self.model, self.tokenizer, self.play = model, tokenizer, play
-        self.seed, self.reference = seed, reference
-        self.taken = 0
-        self.seconds, self.answers = 0.0, 0
-        self._worlds = worlds if worlds is not None else environments_of(play.environments)
-        self._names = sorted(play.environments)
-        weights = np.array([play.environments[name] for name in self._names])
-        self._shares = weights / weights.sum()
-        self._policy: LocalPolicy | None = None
+        self.seed, self.reference, self.tell = seed, reference, tell
+        self.taken, self.unjudged = 0, 0
+        self.rows: list[Row] = []
 
     def __iter__(self) -> Iterator[list[Batch]]:
         return self
@@ -118,121 +130,81 @@ class RolloutSteps:
     def __next__(self) -> list[Batch]:
         if self.taken == self.play.steps:
             raise StopIteration
-        began = time.perf_counter()
-        answered = self.rollout(self.taken)
-        batches = self._batches(answered)
+        episodes = self.rollout(self.taken)
+        batches = self._batches(episodes)
         self.taken += 1
-        self.answers += len(answered)
-        self.seconds += time.perf_counter() - began
+        self.rows.append(
+            row(
+                self.taken,
+                [each.score for each in episodes],
+                [each.trajectory for each in episodes],
+            )
+        )
+        self.tell(self.rows[-1])
         return batches
 
-    def state(self) -> dict[str, int]:
-        """The number of steps taken; everything else follows from it and the weights."""
-        return {"taken": self.taken}
+    def state(self) -> dict[str, Any]:
+        """The steps taken and their record; everything else follows from these and the weights."""
+        return {"taken": self.taken, "unjudged": self.unjudged, "rows": list(self.rows)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue behind `taken` steps."""
         self.taken = int(state["taken"])
+        self.unjudged, self.rows = int(state.get("unjudged", 0)), list(state.get("rows", ()))
 
     def load(self) -> Load:
-        """The most that a step holds, if every answer takes all its tokens.
+        """See `Player.load`."""
+        return self.player.load(self.reference is not None)
 
-        By the questions of a few steps of the run, which depend on no weight.
-        """
-        looked = range(0, self.play.steps, max(1, self.play.steps // LOOKED_AT))
-        drawn = [self._questions(named_seed(self.seed, "step", step)) for step in looked]
-        lengths = [[len(each.prompt) + self.play.max_tokens for each in step] for step in drawn]
-        longest = min(max(map(max, lengths)), self.model.shape.context)
-        width = row_width(longest - 1, self.model.shape.context, ROW)
-        answers = [min(most - 1, width) for most in max(lengths, key=sum)] * self.play.group
-        slots = min(len(answers), SLOTS)
-        return Load(
-            rows=pieces(sorted(answers), width, len(answers))[0][1],
-            width=width,
-            scored=True,
-            cached=slots * self._room(longest),
-            sampling=slots,
-            reference=self.reference is not None,
-        )
+    def rollout(self, step: int) -> list[Episode]:
+        """The episodes of one step, those of one task side by side."""
+        return self.player.play(step)
 
-    def _room(self, longest: int) -> int:
-        """Tokens of a slot."""
-        return min(self.model.shape.context, -(-longest // 64) * 64)
-
-    def note(self) -> str:
-        """How fast the rollouts of this session were."""
-        return (
-            f"rollouts: {self.answers / max(self.seconds, 1e-9):,.0f} answers/s, "
-            f"{self.seconds:.1f} s of sampling and scoring"
-        )
-
-    def rollout(self, step: int) -> list[Answered]:
-        """The answers of one step, those to one prompt side by side."""
-        seed = named_seed(self.seed, "step", step)
-        questions = [each for each in self._questions(seed) for _ in range(self.play.group)]
-        self.model.eval()
-        answered = ask_all(
-            self._policy_for(questions),
-            self.tokenizer,
-            questions,
-            max_tokens=self.play.max_tokens,
-            temperature=self.play.temperature,
-            seed=named_seed(seed, "answers"),
-            again=True,
-        )
-        self.model.train()
-        return answered
-
-    def _questions(self, seed: int) -> list[Question]:
-        draws = np.random.default_rng(named_seed(seed, "environments")).choice(
-            len(self._names), self.play.prompts, p=self._shares
-        )
-        found: list[Question] = []
-        for index, name in enumerate(self._names):
-            wanted = int((draws == index).sum())
-            world = self._worlds[name]
-            tasks = world.tasks("train", wanted, named_seed(seed, name)) if wanted else []
-            found += [question(world, task, self.tokenizer, "chat") for task in tasks]
-        return found
-
-    def _policy_for(self, questions: Sequence[Question]) -> LocalPolicy:
-        """An engine with room for these; kept while it suffices."""
-        longest = max(len(each.prompt) for each in questions) + self.play.max_tokens
-        if longest > self.model.shape.context:
-            raise InputError(
-                f"a task takes {longest} tokens with its answer, the model's context is "
-                f"{self.model.shape.context}; lower max_tokens or leave the environment out"
-            )
-        if self._policy is None or self._policy.engine.length < longest:
-            slots = min(len(questions), SLOTS)
-            engine = Engine(self.model, slots=slots, length=self._room(longest))
-            self._policy = LocalPolicy(engine)
-        self._policy.engine.version = self.taken
-        return self._policy
-
-    def _batches(self, answered: Sequence[Answered]) -> list[Batch]:
+    def _batches(self, episodes: Sequence[Episode]) -> list[Batch]:
         """Micro-batches of at most `micro_rows` rows; credit is shared out before the split."""
-        rewards_S = np.array([each.score for each in answered], np.float32)
-        reward_GK = torch.from_numpy(rewards_S).view(-1, self.play.group)
-        if self.play.shuffled:
-            source = np.random.default_rng(named_seed(self.seed, "shuffle", self.taken))
-            reward_GK = torch.from_numpy(source.permuted(reward_GK.numpy(), axis=1))
-        advantage_S = group_advantages(reward_GK, self.play.baseline).flatten()
-        positions = [_said(each).positions for each in answered]
+        advantage_S = self._credit([each.score for each in episodes])
+        told = [each.told() for each in episodes]
+        positions = [each.positions for each in told]
         width = row_width(max(positions), self.model.shape.context, ROW)
         found = pieces(positions, width, self.play.micro_rows)
         numbers = [""] if len(found) == 1 else [f" part {n + 1}" for n in range(len(found))]
         return [
-            self._batch(answered[part], advantage_S[part], width, number)
+            self._batch(episodes[part], told[part], advantage_S[part], width, number)
             for (part, _), number in zip(found, numbers, strict=True)
         ]
 
+    def _credit(self, rewards: Sequence[float]) -> torch.Tensor:
+        """advantage_S of a step's episodes.
+
+        Raises:
+            InputError: too many groups have a reward that is no finite number.
+        """
+        reward_GK = torch.tensor(rewards, dtype=torch.float32).view(-1, self.play.group)
+        self.unjudged += int((~reward_GK.isfinite()).any(1).sum())
+        groups = (self.taken + 1) * len(reward_GK)
+        if self.unjudged > max(1.0, MOST_UNJUDGED * groups):
+            raise InputError(
+                f"{self.unjudged} of {groups} groups have a reward that is no finite number, more "
+                f"than {MOST_UNJUDGED:.0%}; repair the judge of these environments "
+                f"({', '.join(sorted(self.play.environments))})",
+                file="training",
+                line=self.taken + 1,
+            )
+        if self.play.shuffled:
+            source = np.random.default_rng(named_seed(self.seed, "shuffle", self.taken))
+            reward_GK = torch.from_numpy(source.permuted(reward_GK.numpy(), axis=1))
+        return group_advantages(reward_GK, self.play.baseline).flatten()
+
     def _batch(
-        self, answered: Sequence[Answered], advantage_S: torch.Tensor, width: int, number: str
+        self,
+        episodes: Sequence[Episode],
+        told: Sequence[Told],
+        advantage_S: torch.Tensor,
+        width: int,
+        number: str,
     ) -> Rollouts:
-        said = [_said(each) for each in answered]
-        packed = pack(said, width, self.tokenizer.pad)
-        log_probs = [each.trajectory.turns[0].completion.log_probs for each in answered]
+        packed = pack(told, width, self.tokenizer.pad)
+        reward_S = torch.tensor([each.score for each in episodes], dtype=torch.float32)
         return Rollouts(
             packed.tokens_BT,
             packed.targets_BT,
@@ -240,20 +212,18 @@ class RolloutSteps:
             packed.documents,
             f"rollout {self.taken + 1}{number}",
             answer_BT=packed.answer_BT,
-            answers=len(said),
+            answers=len(told),
             advantage_S=advantage_S,
-            reward_S=torch.tensor([each.score for each in answered], dtype=torch.float32),
-            sampled_BT=packed.spread(log_probs),
-            reference_BT=self._reference(packed, said),
+            reward_S=reward_S.where(reward_S.isfinite(), 0.0),
+            sampled_BT=packed.spread([each.log_probs() for each in episodes]),
+            reference_BT=self._reference(packed, told),
+            turn_BT=packed.turn_BT,
+            turns=packed.turns,
         )
 
-    def _reference(self, packed: Packed, said: Sequence[Said]) -> torch.Tensor | None:
+    def _reference(self, packed: Packed, told: Sequence[Told]) -> torch.Tensor | None:
         if self.reference is None:
             return None
-        pairs = [(each.prompt, each.answer) for each in said]
-        return packed.spread([log_probs for log_probs, _ in score(self.reference, pairs)])
-
-
-def _said(answered: Answered) -> Said:
-    turn = answered.trajectory.turns[0]
-    return Said(turn.context, turn.completion.ids)
+        scored = score(self.reference, [each.continued() for each in told])
+        own = [each.kept(found) for each, (found, _) in zip(told, scored, strict=True)]
+        return packed.spread(own)

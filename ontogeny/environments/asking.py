@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 from ontogeny.base.errors import InputError
 from ontogeny.base.seeds import named_seed
@@ -23,6 +23,15 @@ from ontogeny.text.tokenizer import Tokenizer
 
 Form = Literal["chat", "text"]
 TEXT_PROMPT = "Question: {prompt}\nAnswer:"
+
+
+@runtime_checkable
+class Holds(Protocol):
+    """An environment, with tools or without, that holds something between calls."""
+
+    def release(self) -> None:
+        """Gives it back; the next call takes it anew."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +150,10 @@ def judge_all(
     return [_answered(*part, judged[number]) for number, part in enumerate(parts)]
 
 
-def release(environments: Iterable[Environment]) -> None:
-    """Lets go of what `Batched` environments hold between calls."""
+def release(environments: Iterable[object]) -> None:
+    """Lets go of what environments hold between calls."""
     for each in environments:
-        if isinstance(each, Batched):
+        if isinstance(each, Holds):
             each.release()
 
 

@@ -21,11 +21,13 @@ from ontogeny.environments.arithmetic import (
     subtraction,
 )
 from ontogeny.environments.environment import Environment
+from ontogeny.environments.errands import DESKS
 from ontogeny.environments.formats import FORMATS, formats
 from ontogeny.environments.programs_made import programs
 from ontogeny.environments.recall import needle, recall
 from ontogeny.environments.requests import requests
 from ontogeny.environments.strings import strings
+from ontogeny.environments.tooled import ToolEnvironment
 
 _GENERATED = (
     *(addition(digits) for digits in (1, 2, 3, 4)),
@@ -47,15 +49,24 @@ ENVIRONMENTS: Mapping[str, Environment] = MappingProxyType({each.name: each for 
 assert len(ENVIRONMENTS) == len(_ALL)
 # Not among ENVIRONMENTS: to judge them takes a sandbox, which not every machine has.
 PROGRAMS: Mapping[str, Environment] = MappingProxyType({each.name: each for each in programs()})
+TOOLED: Mapping[str, ToolEnvironment] = MappingProxyType(dict(DESKS))
+"""Those that are done by calling tools, in several turns; `worlds` finds either kind by name."""
 
 
 @functools.cache
 def environment(name: str) -> Environment:
     """The generated environment called `name`; `needle-N` is a haystack of N sentences.
 
+    Its tasks have one answer each.
+
     Raises:
-        InputError: there is none.
+        InputError: there is none, or its tasks are done with tools.
     """
+    if name in TOOLED:
+        raise InputError(
+            f"environment {name!r} is played with tools, in turns, and this stage asks for one "
+            "answer to a task; leave it out (grpo plays it, and `environments.playing.play_all`)"
+        )
     haystack = re.fullmatch(r"needle-([0-9]{1,5})", name)
     if haystack is not None:
         return needle(int(haystack[1]))
@@ -63,7 +74,8 @@ def environment(name: str) -> Environment:
         return PROGRAMS[name]
     if name not in ENVIRONMENTS:
         known = ", ".join((*ENVIRONMENTS, *PROGRAMS, "needle-N"))
-        raise InputError(f"no environment {name!r}; there are {known}")
+        tooled = ", ".join(TOOLED)
+        raise InputError(f"no environment {name!r}; there are {known}; with tools {tooled}")
     return ENVIRONMENTS[name]
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from ontogeny.base.seeds import named_seed
-from ontogeny.environments.environment import Task
+from ontogeny.environments.environment import Judged, Task
 from ontogeny.environments.talking import talk
 from ontogeny.environments.tooled import Rules, ToolEnvironment
 from ontogeny.rollout.drive import Admission, drive_all
@@ -19,6 +20,17 @@ from ontogeny.rollout.policy import Policy
 from ontogeny.rollout.trajectory import Trajectory
 from ontogeny.text.tokenizer import Tokenizer
 from ontogeny.text.tool_calls import Speech, speech
+
+
+@runtime_checkable
+class JudgesEpisodes(Protocol):
+    """An environment with tools that judges many episodes at once, or tells more than a score."""
+
+    def judge_episodes(
+        self, tasks: Sequence[Task], trajectories: Sequence[Trajectory]
+    ) -> list[Judged]:
+        """A verdict on each episode, in their order; its notes join the trajectory's."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -80,9 +92,15 @@ def play_all(
     ]
     executor = environment.executor(tasks)
     trajectories = drive_all(flows, policy, executor, admission=admission, journal=journal)
+    if isinstance(environment, JudgesEpisodes):
+        told = environment.judge_episodes(tasks, trajectories)
+        return [
+            Played(task, each.noted(**judged.notes), judged.score)
+            for task, each, judged in zip(tasks, trajectories, told, strict=True)
+        ]
     return [
-        Played(task, trajectory, environment.score(task, trajectory))
-        for task, trajectory in zip(tasks, trajectories, strict=True)
+        Played(task, each, environment.score(task, each))
+        for task, each in zip(tasks, trajectories, strict=True)
     ]
 
 

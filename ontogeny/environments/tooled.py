@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from ontogeny.base.errors import InputError
 from ontogeny.environments.environment import Task
@@ -24,6 +24,7 @@ REPLY = Tool("reply", "Says something to the user.", {"text": {"type": "string",
 """How the agent speaks to the user where every turn has to be a call."""
 
 
+@runtime_checkable
 class ToolEnvironment(Protocol):
     """A source of tasks that are done by calling tools, and the judge of episodes."""
 

@@ -24,6 +24,9 @@ class Batch:
         documents: for each row the lengths of its documents, which add up to T; a token attends
             to its own document only and positions restart with it. None: each row is one document.
         name: where the rows come from; written to the log when the step is skipped.
+        forks: for each row, of each document: (tokens of a stem, tokens of a first branch) where
+            what follows is a second branch, which continues the stem and sees nothing of the
+            first; None where it is one chain. So two answers read their prompt once.
     """
 
     tokens_BT: Tensor
@@ -31,6 +34,7 @@ class Batch:
     weights_BT: Tensor
     documents: Sequence[Sequence[int]] | None = None
     name: str = ""
+    forks: Sequence[Sequence[tuple[int, int] | None]] | None = None
 
     def __post_init__(self) -> None:
         shape = self.tokens_BT.shape
@@ -100,19 +104,24 @@ class Pairs(Answers):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollouts(Answers):
-    """Sampled answers with their credit.
+    """Sampled answers with their credit; the turns of one episode are one answer.
 
     Args:
         advantage_S: of each answer; every token of it gets the same.
-        reward_S: as scored, for the log.
+        reward_S: as scored, for the log; 0 where the score is no finite number.
         sampled_BT: log-prob of each token as it was sampled, nats, 0 where the weight is 0.
         reference_BT: the same under a frozen reference, or None where no KL term is taken.
+        turn_BT: int64, which turn a token belongs to, counted over all answers; 0 where the weight
+            is 0. None where nothing is normalised by turn.
+        turns: how many turns there are.
     """
 
     advantage_S: Tensor
     reward_S: Tensor
     sampled_BT: Tensor
     reference_BT: Tensor | None = None
+    turn_BT: Tensor | None = None
+    turns: int = 0
 
     def __post_init__(self) -> None:
         Batch.__post_init__(self)

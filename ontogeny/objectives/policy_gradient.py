@@ -14,21 +14,25 @@ from torch import Tensor
 from ontogeny.objectives.batch import Batch, Rollouts
 from ontogeny.objectives.loss import Loss, Needs, Outputs, Term
 
-Normalise = Literal["answer", "token", "constant"]
+Normalise = Literal["answer", "turn", "token", "constant"]
 Baseline = Literal["std", "mean", "leave_one_out"]
 
 
 def group_advantages(reward_GK: Tensor, baseline: Baseline = "std", eps: float = 1e-6) -> Tensor:
     """advantage_GK of K answers to each of G prompts; 0 where all K rewards are equal.
 
+    A group in which a reward is NaN or infinite teaches nothing: 0, too.
+
     Args:
-        reward_GK: finite rewards.
+        reward_GK: rewards.
         baseline: "std": (r - mean) / std (GRPO, Shao et al. 2024, arXiv:2402.03300, section
             4.1.2, the population's deviation); "mean": r - mean (Dr. GRPO, Liu et al. 2025,
             arXiv:2503.20783); "leave_one_out": r - mean of the others (RLOO, Ahmadian et al.
             2024, arXiv:2402.14740).
         eps: below this a deviation counts as none.
     """
+    known_G1 = reward_GK.isfinite().all(1, keepdim=True)
+    reward_GK = reward_GK.masked_fill(~known_G1, 0.0)
     # the mean of equal rewards may differ from them by rounding, which would pass for credit
     equal_G1 = (reward_GK == reward_GK[:, :1]).all(1, keepdim=True)
     centred_GK = (reward_GK - reward_GK.mean(1, keepdim=True)).masked_fill(equal_G1, 0.0)
@@ -54,8 +58,10 @@ class GRPO:
         clip_low, clip_high: rho is clipped to [1 - clip_low, 1 + clip_high].
         beta: weight of the KL term k3 = exp(q) - q - 1, q = log ref - log pi; needs
             `Rollouts.reference_BT`.
-        normalise: "answer": mean over each answer's tokens, then over answers; "token": mean over
-            all tokens; "constant": sum over an answer's tokens / `max_tokens`, mean over answers.
+        normalise: "answer": mean over each answer's tokens, then over answers; "turn": mean over
+            each turn's tokens, then over all turns; "token": mean over all tokens; "constant": sum
+            over an answer's tokens / `max_tokens`, mean over answers. All turns of an episode are
+            one answer.
         max_tokens: see `normalise`.
     """
 
@@ -72,7 +78,8 @@ class GRPO:
         tokens = float(batch.weights_BT.sum(dtype=torch.float64))
         answers = float(batch.answers)
         terms = ("policy", "kl") if self.beta else ("policy",)
-        counts = dict.fromkeys(terms, tokens if self.normalise == "token" else answers)
+        divisor = {"token": tokens, "turn": float(batch.turns)}.get(self.normalise, answers)
+        counts = dict.fromkeys(terms, divisor)
         counts |= dict.fromkeys(("reward", "no_credit"), answers)
         return counts | dict.fromkeys(("entropy", "clipped", "drift"), tokens)
 
@@ -111,4 +118,9 @@ class GRPO:
             return batch.weights_BT
         if self.normalise == "constant":
             return batch.weights_BT / self.max_tokens
+        if self.normalise == "turn":
+            assert batch.turn_BT is not None
+            turn_BT, lengths = batch.turn_BT, batch.weights_BT.new_zeros(max(batch.turns, 1))
+            lengths.index_add_(0, turn_BT.flatten(), batch.weights_BT.flatten())
+            return batch.weights_BT / lengths.clamp_min(1)[turn_BT]
         return batch.weights_BT / batch.lengths().clamp_min(1)[batch.answer_BT]

@@ -124,13 +124,36 @@ class OverPairs(Optimization):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OverRollouts(Optimization):
-    """A stage that plays `steps` rounds: `group` answers to each of `prompts` tasks, one update.
+class Turns:
+    """How episodes with tools are played; the rest is as in `ontogeny.environments.tooled.Rules`.
 
-    `environments` are weights of the training tasks. `baseline`, `normalise`, `clip_low`,
-    `clip_high` and `beta` (KL to the parent) are those of `ontogeny.objectives.policy_gradient`.
-    Ratios are those of the plain distribution, so a `temperature` other than 1 is off-policy.
-    With `shuffled` the rewards are dealt out at random among the answers to a prompt: the placebo.
+    Args:
+        most: turns of the agent.
+        context: tokens of an episode, at most; 0: the model's whole context.
+        result: characters of a tool's result, at most.
+        forced: each turn is one call, and held to it by a grammar.
+
+    Raises:
+        InputError: a number is not positive.
+    """
+
+    most: int = 8
+    context: int = 0
+    result: int = 2_000
+    forced: bool = False
+
+    def __post_init__(self) -> None:
+        if min(self.most, self.result) < 1 or self.context < 0:
+            raise InputError("turns.most and turns.result are at least 1, turns.context 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverEpisodes(Optimization):
+    """A stage that plays `steps` rounds: `group` episodes of each of `prompts` tasks, one update.
+
+    `environments` are weights of the training tasks. `max_tokens` and `temperature` are those of a
+    turn; `turns` says how those with tools are played. With `shuffled` the rewards are dealt out
+    at random among the episodes of a task: the placebo.
 
     Raises:
         InputError: when the numbers do not fit together.
@@ -142,11 +165,7 @@ class OverRollouts(Optimization):
     group: int = 8
     max_tokens: int = 16
     temperature: float = 1.0
-    baseline: Literal["std", "mean", "leave_one_out"] = "std"
-    normalise: Literal["answer", "token", "constant"] = "token"
-    clip_low: float = 0.2
-    clip_high: float = 0.28
-    beta: float = 0.0
+    turns: Turns = added(Turns())
     shuffled: bool = False
     weight_decay: float = 0.0
     warmup: float = 0.05
@@ -156,7 +175,33 @@ class OverRollouts(Optimization):
         super().__post_init__()
         if not self.environments or min(self.environments.values()) <= 0:
             raise InputError("rollouts need environments, each with a weight above 0")
-        if min(self.steps, self.prompts, self.max_tokens) < 1 or self.group < 2:
+        if min(self.steps, self.prompts, self.max_tokens, self.group) < 1:
+            raise InputError("steps, prompts, group and max_tokens are at least 1")
+        if self.temperature <= 0:
+            raise InputError("temperature is above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverRollouts(OverEpisodes):
+    """One whose credit is an episode's reward beside its group's.
+
+    `baseline`, `normalise`, `clip_low`, `clip_high` and `beta` (KL to the parent) are those of
+    `ontogeny.objectives.policy_gradient`. Ratios are those of the plain distribution, so a
+    `temperature` other than 1, or turns that are `forced`, are off-policy.
+
+    Raises:
+        InputError: when the numbers do not fit together.
+    """
+
+    baseline: Literal["std", "mean", "leave_one_out"] = "std"
+    normalise: Literal["answer", "turn", "token", "constant"] = "token"
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    beta: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.group < 2:
             raise InputError("steps, prompts and max_tokens are at least 1, group at least 2")
-        if self.temperature <= 0 or min(self.clip_low, self.clip_high, self.beta) < 0:
-            raise InputError("temperature is above 0; clip_low, clip_high and beta are 0 or more")
+        if min(self.clip_low, self.clip_high, self.beta) < 0:
+            raise InputError("clip_low, clip_high and beta are 0 or more")

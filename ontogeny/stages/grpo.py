@@ -7,14 +7,14 @@ from typing import ClassVar
 
 from ontogeny import bridge
 from ontogeny.base.artifact import Artifact
-from ontogeny.environments.own import check_names
+from ontogeny.environments.playable import check_playable
 from ontogeny.plan.optimization import OverRollouts
 from ontogeny.run.work import Made, Work
 
 
 @dataclass(frozen=True, kw_only=True)
 class GRPO(OverRollouts):
-    """Samples groups of answers to training tasks and makes the better ones likelier.
+    """Plays groups of episodes of training tasks and makes the better ones likelier.
 
     Raises:
         InputError: when the numbers do not fit together or an environment is unknown.
@@ -27,9 +27,9 @@ class GRPO(OverRollouts):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_names(self.environments)
+        check_playable(self.environments)
 
     def __call__(self, work: Work, model: Artifact, *tasks: Artifact) -> Made:
-        """Writes the model with its tokenizer."""
+        """Writes the model with its tokenizer, and what was rolled out."""
         made: Made = bridge.reinforce(self, work, model, tasks)
         return made

@@ -167,8 +167,8 @@ def test_rollouts_play_training_tasks_of_ones_own(bench: Bench) -> None:
     steps = RolloutSteps(network, tokenizer, replace(play, prompts=24), 0, None, worlds)
     answered = steps.rollout(0)
     train = {row["prompt"] for row in lines(asked, "tasks.jsonl") if row["split"] == "train"}
-    own = [each for each in answered if each.question.environment.name == NAME]
-    assert {each.question.task.prompt for each in own} <= train
+    own = [each for each in answered if each.environment == NAME]
+    assert {each.task.prompt for each in own} <= train
     assert 0 < len(own) < len(answered) == 24 * 4
     assert {each.score for each in own} == {0.0, 1.0}
     assert all(each.score == float(each.answer.strip().rstrip(".") == "3") for each in own)

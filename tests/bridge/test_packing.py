@@ -1,13 +1,15 @@
 """Answers stand whole in their rows, and only they are learnt."""
 
 import math
+from itertools import groupby
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ontogeny.base.errors import InputError
-from ontogeny.bridge.packing import Said, pack, pieces, row_width
+from ontogeny.bridge.packing import Said, Told, pack, pieces, row_width
 
 FILL = 999
 WIDTH = 12
@@ -60,6 +62,50 @@ def test_weights_lie_on_answers_alone_and_each_token_knows_its_answer(
     )
     assert learnt == [(number, id_) for number, each in enumerate(said) for id_ in each.answer]
     assert not packed.answer_BT[~inside].any()
+
+
+@given(st.lists(LENGTHS, min_size=1, max_size=12))
+def test_an_episode_of_one_turn_is_packed_as_an_answer(lengths: list[tuple[int, int]]) -> None:
+    said = numbered(lengths)
+    told = [Told(each.ids, each.chosen) for each in said]
+    for each, other in zip(said, told, strict=True):
+        assert other.continued() == (each.prompt, each.answer)
+        assert other.kept(each.answer) == list(each.answer)
+    one, two = pack(said, WIDTH, FILL), pack(told, WIDTH, FILL)
+    assert one.documents == two.documents
+    assert one.turns == two.turns == len(said)
+    assert torch.equal(one.turn_BT, one.answer_BT)
+    for name in ("tokens_BT", "targets_BT", "weights_BT", "answer_BT", "turn_BT"):
+        assert torch.equal(getattr(one, name), getattr(two, name))
+
+
+MASKS = st.lists(st.booleans(), min_size=1, max_size=WIDTH).filter(any)
+
+
+@given(st.lists(MASKS, min_size=1, max_size=8))
+def test_of_an_episode_what_was_chosen_is_learnt_turn_by_turn(masks: list[list[bool]]) -> None:
+    """Whatever stands between: results of tools, a user's words."""
+    told, first = [], 0
+    for mask in masks:
+        told.append(Told(tuple(range(first, first + 1 + len(mask))), (False, *mask)))
+        first += 1 + len(mask)
+    packed = pack(told, WIDTH, FILL)
+    inside = packed.weights_BT > 0
+    pairs = [
+        (number, id_)
+        for number, each in enumerate(told)
+        for id_, own in zip(each.ids, each.chosen, strict=True)
+        if own
+    ]
+    assert packed.targets_BT[inside].tolist() == [id_ for _, id_ in pairs]
+    assert packed.answer_BT[inside].tolist() == [number for number, _ in pairs]
+    assert not packed.answer_BT[~inside].any()
+    assert not packed.turn_BT[~inside].any()
+    runs = [sum(1 for _ in run) for each in told for own, run in groupby(each.chosen) if own]
+    assert packed.turns == len(runs)
+    assert torch.bincount(packed.turn_BT[inside], minlength=packed.turns).tolist() == runs
+    kept = [each.kept([float(id_) for id_ in each.continued()[1]]) for each in told]
+    assert packed.spread(kept)[inside].tolist() == packed.targets_BT[inside].tolist()
 
 
 @given(st.lists(LENGTHS, min_size=1, max_size=12))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ontogeny.base.errors import InputError
-from ontogeny.bridge import reinforcement
+from ontogeny.bridge import rollouts
 from ontogeny.bridge.reinforcement import RolloutSteps
 from ontogeny.model.initial import initialise
 from ontogeny.model.transformer import Transformer
@@ -156,9 +156,9 @@ def test_answers_beyond_the_slots_wait(
     model: Transformer, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = steps_of(model, tokenizer).rollout(1)
-    monkeypatch.setattr(reinforcement, "SLOTS", 8)
+    monkeypatch.setattr(rollouts, "SLOTS", 8)
     waves = steps_of(model, tokenizer).rollout(1)
-    assert [each.question for each in waves] == [each.question for each in whole]
+    assert [each.task for each in waves] == [each.task for each in whole]
     said = [
         [each.trajectory.turns[0].completion.ids for each in answers] for answers in (whole, waves)
     ]
@@ -176,7 +176,7 @@ def test_a_rollout_is_repeatable_and_depends_on_step_seed_and_weights(
     with torch.no_grad():
         model.norm.weight.mul_(0.8)
     other = steps_of(model, tokenizer).rollout(2)
-    assert [each.question.task for each in other] == [each.question.task for each in first]
+    assert [each.task for each in other] == [each.task for each in first]
     assert other != first
 
 
@@ -203,8 +203,8 @@ def test_longer_prompts_of_an_earlier_step_leave_no_trace(
         alone = steps_of(model, tokenizer, **play)
         alone.restore({"taken": taken})
         (batch,) = next(alone)
-        assert alone._policy is not None
-        rooms.append(alone._policy.engine.length)
+        assert alone.player._policy is not None
+        rooms.append(alone.player._policy.engine.length)
         assert same(batch, whole[taken])  # type: ignore[arg-type]
     assert any(before > after for before, after in pairwise(rooms))
 
@@ -217,7 +217,7 @@ def test_answers_to_one_prompt_stand_side_by_side(model: Transformer, tokenizer:
     assert batch.reward_S.tolist() == [each.score for each in answered]
     for first in range(0, len(answered), PLAY.group):
         group = answered[first : first + PLAY.group]
-        assert len({each.question.task.id for each in group}) == 1
+        assert len({each.task.id for each in group}) == 1
         assert len({each.trajectory.turns[0].completion.ids for each in group}) > 1
     expected = group_advantages(batch.reward_S.view(PLAY.prompts, PLAY.group)).flatten()
     assert torch.equal(batch.advantage_S, expected)

@@ -331,3 +331,29 @@ def test_padding_and_packing_do_not_change_the_loss(normalise: Any) -> None:
     for a, b in zip(padded, packed, strict=True):
         assert a.terms == pytest.approx(b.terms, rel=1e-4, abs=1e-6)
         assert a.gradient_norm == pytest.approx(b.gradient_norm, rel=1e-4)
+
+
+def test_by_turn_and_by_answer_are_one_where_each_has_one_turn() -> None:
+    given = replace(batch(3), turn_BT=batch(3).answer_BT, turns=8)
+    values = moved(given, 4)
+    turned = GRPO(normalise="turn", beta=0.2)
+    found = loss_and_gradient(turned, given, values)
+    plain = loss_and_gradient(replace(turned, normalise="answer"), given, moved(given, 4))
+    assert found[0] == pytest.approx(plain[0], rel=1e-12)
+    # one answer of two turns weighs as two answers do
+    split = torch.where(torch.arange(WIDTH) > PROMPT, given.turn_BT + 8, given.turn_BT)
+    split = torch.where(given.weights_BT > 0, split, 0)
+    other = replace(given, turn_BT=split, turns=16)
+    assert turned.counts(other)["policy"] == 16.0
+    assert loss_and_gradient(turned, other, moved(given, 4))[0] != pytest.approx(found[0])
+
+
+@pytest.mark.parametrize("baseline", ["std", "mean", "leave_one_out"])
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+def test_a_group_with_a_reward_that_is_no_number_has_no_credit(
+    baseline: Any, broken: float
+) -> None:
+    reward = torch.tensor([[0.0, 1.0, 0.5], [1.0, broken, 0.0], [1.0, 1.0, 0.0]])
+    found = group_advantages(reward, baseline)
+    assert not found[1].any()
+    assert torch.equal(found[[0, 2]], group_advantages(reward[[0, 2]], baseline))
