@@ -141,7 +141,8 @@ def _step(
     norm = optimizer.gradient_norm()
     rate = optimizer.learning_rate(counters.step)
     good = math.isfinite(norm) and math.isfinite(total)
-    if good:
+    # momentum alone must not move what nobody learnt from: a rollout whose groups all tie
+    if good and norm > 0:
         optimizer.apply(counters.step, norm)
     optimizer.clear()
     tokens = sum(batch.tokens for batch in batches)

@@ -79,6 +79,16 @@ def test_a_step_that_counts_nothing_is_no_division_by_zero() -> None:
     assert (reports[0].loss, reports[0].skipped) == (0.0, False)
 
 
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_a_step_without_a_gradient_moves_nothing_whatever_the_momentum(optimizer: str) -> None:
+    """Muon gives whatever momentum is left its full length."""
+    before, _ = life([[batch(0)]] * 3, matrices=optimizer)
+    after, reports = life([[batch(0)]] * 3 + [[batch(1, weight=0.0)]] * 2, matrices=optimizer)
+    assert [each.gradient_norm > 0 for each in reports] == [True] * 3 + [False] * 2
+    for one, other in zip(before.parameters(), after.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_the_loss_of_one_batch_falls() -> None:
     _, reports = life([[batch(0)]] * 25, peak_lr=1e-2)
     assert reports[-1].loss < 0.5 * reports[0].loss
