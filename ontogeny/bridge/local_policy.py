@@ -7,16 +7,25 @@ effect within one step, and no lock is needed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from ontogeny.base.errors import InputError
 from ontogeny.infer.engine import Engine
 from ontogeny.infer.handle import Handle
 from ontogeny.infer.scoring import check, score
-from ontogeny.rollout.policy import Completion, Continuation, Likelihood, Request, Sink
+from ontogeny.rollout.policy import (
+    Completion,
+    Continuation,
+    Likelihood,
+    PolicyFailed,
+    Request,
+    Sink,
+)
 from ontogeny.rollout.text_guide import guide
 from ontogeny.text.constraint import Constraint
 from ontogeny.text.tokenizer import Tokenizer
 
+TopSink = Callable[[tuple[tuple[int, float], ...]], None]
 SCORED_TOKENS = 8192
 """Scored without looking at anything else, under ready admission."""
 
@@ -41,17 +50,29 @@ class LocalPolicy:
     def __init__(self, engine: Engine, tokenizer: Tokenizer | None = None) -> None:
         self.engine = engine
         self.tokenizer = tokenizer
-        self._running: dict[Handle, tuple[asyncio.Future[None], Sink | None]] = {}
+        self._running: dict[Handle, tuple[asyncio.Future[None], Sink | None, TopSink | None]] = {}
         self._scoring: list[tuple[Continuation, asyncio.Future[Likelihood]]] = []
         self._pump: asyncio.Task[None] | None = None
 
-    async def sample(self, request: Request, sink: Sink | None = None) -> Completion:
+    async def sample(
+        self,
+        request: Request,
+        sink: Sink | None = None,
+        *,
+        salt: int = 0,
+        tops: TopSink | None = None,
+    ) -> Completion:
         """One completion; cancelling the task frees its slot (in lockstep: when its wave ends).
 
+        Args:
+            salt: who asks (`Engine.submit`).
+            tops: told the likeliest pairs of each token before the sink is told the token.
+
         Raises:
-            InputError: when an id is outside the vocabulary, or the logits are not finite; when
-                a grammar is refused or leaves no token to choose; when stop strings or a grammar
-                are asked for and there is no tokenizer.
+            InputError: when an id is outside the vocabulary; when a grammar is refused or leaves
+                no token to choose; when stop strings or a grammar are asked for and there is no
+                tokenizer.
+            PolicyFailed: when the logits are not finite.
             Exception: what the sink raised; other requests go on.
         """
         if request.grammar and self.tokenizer and not self.engine.lockstep:
@@ -64,10 +85,11 @@ class LocalPolicy:
             request.stop,
             followed,
             request.top_log_probs,
+            salt,
         )
         if handle.finish is None:
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._running[handle] = (done, sink)
+            self._running[handle] = (done, sink, tops)
             self._wake()
             try:
                 await done
@@ -108,16 +130,17 @@ class LocalPolicy:
                 if self.engine.busy:
                     self._step()
             except BaseException as error:  # whoever waits is told; nobody else can be
-                for done, _ in self._running.values():
+                told = PolicyFailed(error.reason) if type(error) is InputError else error
+                for done, *_ in self._running.values():
                     if not done.done():
-                        done.set_exception(error)
+                        done.set_exception(told)
                 if not isinstance(error, Exception):
                     raise
             await asyncio.sleep(0)
 
     def _step(self) -> None:
         for handle in self.engine.step():
-            done, sink = self._running.get(handle, (None, None))
+            done, sink, tops = self._running.get(handle, (None, None, None))
             if done is None or done.done():  # left, or cancelled in this turn of the loop
                 continue
             if handle.error is not None:
@@ -125,6 +148,8 @@ class LocalPolicy:
                 continue
             if sink is not None:
                 try:
+                    if tops is not None:
+                        tops(handle.top[-1])
                     sink(handle.ids[-1], handle.log_probs[-1])
                 except (Exception, asyncio.CancelledError) as error:
                     self.engine.cancel(handle)

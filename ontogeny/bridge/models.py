@@ -18,6 +18,7 @@ from ontogeny.model.transformer import Transformer
 from ontogeny.model.weights import load_weights, save_weights
 from ontogeny.plan.hf_config import config_json, shape_from_config
 from ontogeny.plan.shape import Shape
+from ontogeny.rollout.rolled import FILE as ROLLED
 from ontogeny.text.tokenizer import Tokenizer
 
 WEIGHTS = "model.safetensors"
@@ -39,7 +40,7 @@ def save_model(directory: Path, model: Transformer, source: Artifact, *, chats: 
         CorruptArtifact: when the tokenizer's files are damaged.
     """
     for name in source.record.files:
-        if name not in (WEIGHTS, CONFIG) and not name.startswith(f"{ADAPTER}/"):
+        if name not in (WEIGHTS, CONFIG, ROLLED) and not name.startswith(f"{ADAPTER}/"):
             shutil.copyfile(source.file(name), directory / name)
     like = read_json(source.file(CONFIG)) if CONFIG in source.record.files else None
     specials = _specials(Tokenizer.load(directory), like or {}, chats=chats)
@@ -100,6 +101,7 @@ def load_policy(
     *,
     admission: Literal["lockstep", "ready"] = "lockstep",
     weights: Weights = "fp32",
+    prefill_tokens: int = 4096,
 ) -> tuple[LocalPolicy, Tokenizer]:
     """The model behind our engine, and its tokenizer.
 
@@ -108,6 +110,7 @@ def load_policy(
         length: most tokens of a sequence; the model's context unless told.
         admission: see `infer.engine`.
         weights: what generation multiplies by (`model.int8`); scoring stays with float32.
+        prefill_tokens: see `infer.engine`; fewer let answers under way go on sooner.
 
     Raises:
         InputError: when the artifact is no model, or smaller weights do not work here.
@@ -117,7 +120,9 @@ def load_policy(
     room = min(length or model.shape.context, model.shape.context)
     if weights != "fp32":
         quantise(model, weights)
-    engine = Engine(model, slots=slots, length=room, admission=admission)
+    engine = Engine(
+        model, slots=slots, length=room, admission=admission, prefill_tokens=prefill_tokens
+    )
     return LocalPolicy(engine, tokenizer), tokenizer
 
 

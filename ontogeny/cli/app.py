@@ -17,6 +17,7 @@ from ontogeny.cli.arguments import position
 from ontogeny.cli.ask_options import ask_
 from ontogeny.cli.chat_options import chat
 from ontogeny.cli.eval_options import eval_
+from ontogeny.cli.serve_options import serve
 
 app = typer.Typer(
     help="Carries a language model through its whole life: one recipe, every change measured.",
@@ -260,6 +261,7 @@ def import_(
 
 app.command("eval")(eval_)
 app.command("ask")(ask_)
+app.command("serve")(serve)
 
 
 @app.command()

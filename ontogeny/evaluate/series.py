@@ -75,12 +75,15 @@ def level(series: Series, name: str) -> Interval:
 
 
 def proportion(series: Series, name: str) -> Interval:
-    """`level`, by Wilson's score where every unit is a plain yes or no.
+    """`level`, by Wilson's score where every unit is a plain yes or no, or all are wholly one.
 
     A bootstrap of 1,100 successes in 1,100 trials would claim to be certain.
     """
-    if set(series.weights) == {1.0} and set(series.values) <= {0.0, 1.0}:
-        return wilson(round(sum(series.values)), len(series.values))
+    units, whole = len(series.values), sum(series.weights)
+    plain = set(series.weights) == {1.0} and set(series.values) <= {0.0, 1.0}
+    one_sided = not any(series.values) or list(series.values) == list(series.weights)
+    if plain or (one_sided and whole > 0):
+        return wilson(round(sum(series.values) / whole * units), units)
     return level(series, name)
 
 

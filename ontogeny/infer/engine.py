@@ -125,6 +125,7 @@ class Engine:
         stop: Iterable[int] = (),
         guide: Guide | None = None,
         top: int = 0,
+        salt: int = 0,
     ) -> Handle:
         """Queue a request; it is admitted by a later `step`.
 
@@ -133,6 +134,8 @@ class Engine:
         Args:
             guide: says token by token what may follow; it belongs to this request alone.
             top: how many of the likeliest ids are told beside each token.
+            salt: who asks. Beginnings are shared among requests of one salt alone, so that how
+                soon an answer comes tells nobody what others asked.
 
         Raises:
             InputError: when the prompt is empty, or it or a bias holds an id outside the
@@ -146,7 +149,7 @@ class Engine:
             raise InputError(f"a bias names an id outside the vocabulary (0 to {vocab_size - 1})")
         if max_tokens < 1:
             raise InputError(f"max_tokens is {max_tokens}; give at least 1")
-        handle = Handle(tuple(prompt), max_tokens, sampling, frozenset(stop), guide, top)
+        handle = Handle(tuple(prompt), max_tokens, sampling, frozenset(stop), guide, top, salt)
         if len(prompt) >= self.length:
             handle.finish = "context"
         else:
@@ -202,7 +205,7 @@ class Engine:
         places: list[tuple[Handle, Place]] = []
         for _ in range(min(len(self.slots), len(self._waiting))):
             handle, _ = self._waiting.popitem(last=False)
-            place = self.slots.take(np.array(handle.prompt, np.int32))
+            place = self.slots.take(np.array(handle.prompt, np.int32), handle.salt)
             handle.slot, handle.number = place.slot, self.counts.requests
             self.counts.requests += 1
             self.counts.prompt_tokens += len(handle.prompt)

@@ -41,6 +41,8 @@ class Handle:
     guide: Guide | None = None
     tops: int = 0
     """How many of the likeliest are told beside each token."""
+    salt: int = 0
+    """What was read for another salt is not used for this one."""
     ids: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
     versions: list[int] = field(default_factory=list)

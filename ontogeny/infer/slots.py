@@ -35,19 +35,22 @@ class Slots:
         self.count = count
         self._taken_S = np.zeros(count, bool)
         self._tokens_SP = np.zeros((count, length), np.int32)
-        self._held_S, self._since_S, self._used_S = np.zeros((3, count), np.int64)
+        self._held_S, self._since_S, self._used_S, self._salt_S = np.zeros((4, count), np.int64)
         self._clock = 0
 
     def __len__(self) -> int:
         """How many are free."""
         return self.count - int(self._taken_S.sum())
 
-    def take(self, prompt: Ids) -> Place:
-        """A free place for `prompt`; one must be free. The place counts as holding the prompt."""
+    def take(self, prompt: Ids, salt: int = 0) -> Place:
+        """A free place for `prompt`; one must be free. The place counts as holding the prompt.
+
+        Only a slot that was taken under the same `salt` is ever its source.
+        """
         self._clock += 1
         oldest = int(np.where(self._taken_S, self._clock, self._used_S).argmin())
         assert not self._taken_S[oldest]
-        source, shared = self._longest(prompt)
+        source, shared = self._longest(prompt, salt)
         slot = oldest
         if shared:
             self._used_S[source] = self._clock
@@ -57,7 +60,7 @@ class Slots:
             source = slot
         self._taken_S[slot] = True
         self._tokens_SP[slot, : len(prompt)] = prompt
-        self._held_S[slot] = len(prompt)
+        self._held_S[slot], self._salt_S[slot] = len(prompt), salt
         self._since_S[slot] = self._used_S[slot] = self._clock
         return Place(slot, source, shared)
 
@@ -82,7 +85,7 @@ class Slots:
         self._held_S[:] = 0
         self._used_S[~self._taken_S] = 0
 
-    def _longest(self, prompt: Ids) -> tuple[int, int]:
+    def _longest(self, prompt: Ids, salt: int) -> tuple[int, int]:
         """The slot that shares the longest beginning with `prompt`, and its length or 0.
 
         Of those that share nearly as much as the best, the one that began first: in a crowd with
@@ -93,7 +96,8 @@ class Slots:
             self._tokens_SP[:, 0] == prompt[0],
             self._tokens_SP[:, least - 1] == prompt[least - 1],
         )
-        found_R = np.flatnonzero((self._held_S >= least) & ends[0] & ends[1])
+        own_S = (self._held_S >= least) & (self._salt_S == salt)
+        found_R = np.flatnonzero(own_S & ends[0] & ends[1])
         if not len(found_R):
             return 0, 0
         differ_RP = self._tokens_SP[found_R, : len(prompt)] != prompt

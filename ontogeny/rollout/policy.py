@@ -122,6 +122,10 @@ class Likelihood:
         return sum(self.log_probs)
 
 
+class PolicyFailed(InputError):
+    """What failed is the policy, not the request: others that were under way failed with it."""
+
+
 class Policy(Protocol):
     """Anything that continues and scores token ids. Whatever waits is answered in batches."""
 

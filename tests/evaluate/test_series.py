@@ -171,6 +171,14 @@ def test_the_file_is_plain_json(tmp_path: Path) -> None:
     assert value == {"series": {"a": {"units": ["english/0"], "values": [1.5], "weights": [1.0]}}}
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_nothing_or_all_of_units_that_weigh_differently_is_not_certain(share: float) -> None:
+    weights = [1.0, 5.0, 3.0, 2.0]
+    found = proportion(Series(list("abcd"), [share * each for each in weights], weights), "x")
+    assert (found.value, found.units) == (share, 4)
+    assert found.high - found.low == pytest.approx(0.49, abs=0.01)  # Wilson's of 0 or 4 in 4
+
+
 def test_a_proportion_of_all_is_not_certain() -> None:
     found = proportion(series([1.0] * 200), "x")
     assert found == wilson(200, 200)

@@ -1,0 +1,144 @@
+"""A policy on an event loop in a thread of its own, so that its steps keep nobody else waiting.
+
+Knows no HTTP and no model. Whoever asks does so on one event loop of another thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Protocol
+
+from ontogeny.rollout.policy import Completion, PolicyFailed, Request, Sink
+
+TopSink = Callable[[tuple[tuple[int, float], ...]], None]
+Heard = Callable[[int, float, tuple[tuple[int, float], ...]], None]
+"""Told (id, log-prob, likeliest pairs) of each token, on the asker's loop."""
+BEAT_SECONDS = 0.5
+
+
+class Streams(Protocol):
+    """A policy that also keeps askers apart and tells alternatives as they come."""
+
+    async def sample(
+        self,
+        request: Request,
+        sink: Sink | None = None,
+        *,
+        salt: int = 0,
+        tops: TopSink | None = None,
+    ) -> Completion:
+        """See `rollout.policy.Policy` and `bridge.local_policy`."""
+        ...
+
+
+class Aside:
+    """Runs `policy` aside while inside `with`; a loop that dies is begun anew.
+
+    Attributes:
+        deaths: how often that happened.
+    """
+
+    def __init__(self, policy: Streams) -> None:
+        self._policy = policy
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._halt = asyncio.Event()
+        self._ready = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._live, name="policy", daemon=True)
+        self._beat = time.monotonic()
+        self._outbox: deque[tuple[Heard, tuple[Any, ...]]] = deque()
+        self._posted = False
+        self.deaths = 0
+
+    def __enter__(self) -> Aside:
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stopping = True
+        with suppress(RuntimeError):  # between two loops
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._halt.set)
+        self._thread.join(timeout=4 * BEAT_SECONDS)  # it is a daemon: a step may take its time
+
+    @property
+    def late_seconds(self) -> float:
+        """For how long the policy's loop has not moved; a step holds it."""
+        return max(0.0, time.monotonic() - self._beat - BEAT_SECONDS)
+
+    async def sample(self, request: Request, hear: Heard, *, salt: int = 0) -> Completion:
+        """One completion. Cancelling frees the slot after the step that is under way.
+
+        Raises:
+            InputError: for a reason of the request's.
+            PolicyFailed: the policy failed, or its loop died.
+            Exception: what else the policy raised: it failed, too.
+        """
+        home = asyncio.get_running_loop()
+        latest: list[tuple[tuple[int, float], ...]] = [()]
+
+        def tops(pairs: tuple[tuple[int, float], ...]) -> None:
+            latest[0] = pairs
+
+        def sink(id_: int, log_prob: float) -> None:
+            self._outbox.append((hear, (id_, log_prob, latest[0])))
+            if not self._posted:  # one wake for all tokens of a step
+                self._posted = True
+                home.call_soon_threadsafe(self._deliver)
+
+        told = tops if request.top_log_probs else None
+        coroutine = self._policy.sample(request, sink, salt=salt, tops=told)
+        try:
+            return await asyncio.wrap_future(self._submit(coroutine))
+        except (SystemExit, KeyboardInterrupt):  # the policy's loop ends by it, this one does not
+            raise _ended() from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise _ended() from None
+
+    def _deliver(self) -> None:
+        self._posted = False
+        while self._outbox:
+            hear, words = self._outbox.popleft()
+            hear(*words)
+
+    def _submit(self, coroutine: Coroutine[Any, Any, Completion]) -> Any:
+        try:
+            assert self._loop is not None
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        except RuntimeError:  # between two loops
+            coroutine.close()
+            raise _ended() from None
+
+    def _live(self) -> None:
+        while not self._stopping:
+            try:
+                asyncio.run(self._main())
+            except BaseException:  # what a policy raises goes to its requests; this is worse
+                self.deaths += 1
+
+    async def _main(self) -> None:
+        self._loop, self._halt = asyncio.get_running_loop(), asyncio.Event()
+        self._ready.set()
+        while not self._stopping:
+            self._beat = time.monotonic()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._halt.wait(), BEAT_SECONDS)
+
+
+def _ended() -> PolicyFailed:
+    return PolicyFailed("the thread of the model ended; it begins anew")

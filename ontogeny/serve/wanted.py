@@ -1,0 +1,226 @@
+"""What chat and completions have in common: how answers are drawn, how many, where they end.
+
+Knows no messages and no HTTP.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from ontogeny.base.errors import InputError
+from ontogeny.base.seeds import named_seed
+from ontogeny.plan.sampling import Sampling
+from ontogeny.rollout.policy import MOST_TOP
+from ontogeny.serve.fields import Fields
+from ontogeny.serve.refusal import Refused, shortened
+from ontogeny.text.tokenizer import Tokenizer, encodable
+from ontogeny.text.tool_calls import Speech, speech
+
+MOST_CHOICES = 16
+MOST_STOPS, MOST_STOP_CHARACTERS = 16, 500
+MOST_BIASES = 1024
+MOST_NAME = 200
+
+
+@dataclass(frozen=True)
+class Served:
+    """The model that answers.
+
+    Args:
+        name: what clients call it; `id`, its artifact's, is taken, too.
+        created: seconds since 1970.
+        context: most tokens of prompt and answer together.
+        chats: it has learnt to answer in turns.
+        most_answer: tokens of an answer whose length nobody bounds.
+    """
+
+    name: str
+    id: str
+    created: int
+    context: int
+    tokenizer: Tokenizer
+    chats: bool
+    most_answer: int = 1024
+
+    @cached_property
+    def longest_token(self) -> int:
+        """Bytes of the longest token: a text of more bytes than tokens times this cannot fit."""
+        tokenizer = self.tokenizer
+        return max(len(tokenizer.token_bytes(id_)) for id_ in range(tokenizer.vocab_size))
+
+    @cached_property
+    def speech(self) -> Speech:
+        """How the model says calls."""
+        return speech(self.tokenizer)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the answers may."""
+        return f"fp_{self.id}"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How a request is to be answered.
+
+    Attributes:
+        most_tokens: of an answer; None where nobody said.
+        top: alternatives told beside each token; None: no log-probs at all.
+        sampling: of the first answer; see `drawn`.
+        asker: the client's name for who asks it.
+    """
+
+    stream: bool
+    usage: bool
+    choices: int
+    most_tokens: int | None
+    sampling: Sampling
+    stops: tuple[str, ...]
+    top: int | None
+    asker: str
+
+    def drawn(self, choice: int, prompt: int = 0) -> Sampling:
+        """How one of several answers is drawn: the first of one prompt is that of n=1."""
+        if not choice and not prompt:
+            return self.sampling
+        return replace(self.sampling, seed=named_seed(self.sampling.seed, prompt, choice))
+
+    def room(self, served: Served, prompt: int) -> int:
+        """Most tokens of an answer after a prompt of so many.
+
+        Raises:
+            Refused: 400; there is no room for one.
+        """
+        if prompt >= served.context:
+            raise too_long(served, f"{prompt} tokens")
+        return min(self.most_tokens or served.most_answer, served.context - prompt)
+
+
+def too_long(served: Served, size: str) -> Refused:
+    """The prompt leaves no room for an answer."""
+    return Refused(
+        f"the prompt is {size}, this model's context {served.context}; shorten it",
+        code="context_length_exceeded",
+    )
+
+
+def check_model(fields: Fields, served: Served) -> None:
+    """The field `model` must name what is served.
+
+    Raises:
+        Refused: 404 where it names another.
+    """
+    name = fields.text("model", most=10_000)
+    if name not in (served.name, served.id):
+        raise unknown_model(name)
+
+
+def unknown_model(name: str) -> Refused:
+    """There is no such model; the name is a name and never a path."""
+    told = shortened(name, 60)
+    return Refused(
+        f"no model '{told}' here; GET /v1/models lists what there is",
+        404,
+        param="model",
+        code="model_not_found",
+    )
+
+
+def wanted(fields: Fields, served: Served, top: int | None, default: int | None) -> Wanted:
+    """The common fields; whatever is then left belongs to nobody.
+
+    Args:
+        top: see `Wanted`; the two APIs spell it differently.
+        default: longest answer where nobody says.
+
+    Raises:
+        Refused: 400, naming the field.
+    """
+    stream = fields.flag("stream")
+    usage = False
+    if fields.has("stream_options"):
+        if not stream:
+            raise fields.wrong("stream_options", "needs 'stream': true")
+        options = fields.inner("stream_options")
+        usage = options.flag("include_usage")
+        options.only("include_obfuscation", False)
+        options.end()
+    choices = fields.whole("n", 1, MOST_CHOICES, 1) or 1
+    fields.only("store", False)
+    fields.only("metadata", {})
+    fields.only("service_tier", "auto", "default")
+    asker = fields.text("user", "", most=MOST_NAME)
+    asker += f"\x1f{fields.text('prompt_cache_key', '', most=MOST_NAME)}"
+    asker += f"\x1f{fields.text('safety_identifier', '', most=MOST_NAME)}"
+    return Wanted(
+        stream=stream,
+        usage=usage,
+        choices=choices,
+        most_tokens=_most_tokens(fields, served, default),
+        sampling=_sampling(fields, served),
+        stops=_stops(fields),
+        top=top,
+        asker=asker.strip("\x1f"),
+    )
+
+
+def top_of(fields: Fields, name: str) -> int | None:
+    """How many alternatives a field wants."""
+    return fields.whole(name, 0, MOST_TOP)
+
+
+def _most_tokens(fields: Fields, served: Served, default: int | None) -> int | None:
+    if fields.has("max_tokens") and fields.has("max_completion_tokens"):
+        raise fields.wrong("max_tokens", "says what 'max_completion_tokens' says; give one")
+    found = fields.whole("max_completion_tokens", 1, served.context)
+    return found or fields.whole("max_tokens", 1, served.context, default)
+
+
+def _sampling(fields: Fields, served: Served) -> Sampling:
+    seed = fields.whole("seed", -(2**63), 2**63 - 1)
+    try:
+        return Sampling(
+            temperature=fields.number("temperature", 0.0, 2.0, 1.0),
+            top_p=fields.number("top_p", 1e-6, 1.0, 1.0),
+            top_k=fields.whole("top_k", 0, 2**31, 0) or 0,
+            min_p=fields.number("min_p", 0.0, 0.999999, 0.0),
+            repetition_penalty=fields.number("repetition_penalty", 1e-3, 1e3, 1.0),
+            frequency_penalty=fields.number("frequency_penalty", -2.0, 2.0, 0.0),
+            presence_penalty=fields.number("presence_penalty", -2.0, 2.0, 0.0),
+            bias=_bias(fields, served),
+            seed=secrets.randbits(63) if seed is None else seed % 2**63,
+        )
+    except InputError as error:  # a temperature between 0 and 1e-6
+        raise Refused(error.reason) from None
+
+
+def _bias(fields: Fields, served: Served) -> tuple[tuple[int, float], ...]:
+    value: Any = fields.take("logit_bias")
+    if value is None:
+        return ()
+    if not isinstance(value, dict) or len(value) > MOST_BIASES:
+        raise fields.wrong("logit_bias", f"must be an object of at most {MOST_BIASES} token ids")
+    size, found = served.tokenizer.vocab_size, {}
+    inner = Fields(value, "logit_bias")
+    for name in value:
+        plain = name.isascii() and name.isdecimal() and len(name) < 10
+        if not plain or int(name) >= size:
+            raise inner.wrong(name, f"is no token id of this model (0 to {size - 1})")
+        if value[name] is not None:
+            found[int(name)] = inner.number(name, -100.0, 100.0, 0.0)
+    return tuple(sorted(found.items()))
+
+
+def _stops(fields: Fields) -> tuple[str, ...]:
+    value: Any = fields.take("stop")
+    listed = [] if value is None else [value] if isinstance(value, str) else value
+    if not isinstance(listed, list) or len(listed) > MOST_STOPS:
+        raise fields.wrong("stop", f"must be a string or a list of at most {MOST_STOPS}")
+    for each in listed:
+        if not isinstance(each, str) or not 0 < len(each) <= MOST_STOP_CHARACTERS:
+            reason = f"holds what is no string of 1 to {MOST_STOP_CHARACTERS} characters"
+            raise fields.wrong("stop", reason)
+    return tuple(dict.fromkeys(encodable(each) for each in listed))
