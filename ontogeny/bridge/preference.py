@@ -173,14 +173,13 @@ class PairSteps:
         found = self._pieces(drawn, self.micro_rows)
         numbers = [""] if len(found) == 1 else [f" part {n + 1}" for n in range(len(found))]
         return [
-            pair_batch(
-                drawn[part.start // 2 : part.stop // 2],
-                self.width,
-                self.fill,
-                f"step {self.taken}{number}",
-            )
+            self.batch(drawn[part.start // 2 : part.stop // 2], f"step {self.taken}{number}")
             for (part, _), number in zip(found, numbers, strict=True)
         ]
+
+    def batch(self, pairs: Sequence[Pair], name: str) -> Batch:
+        """A micro-batch of whole pairs."""
+        return pair_batch(pairs, self.width, self.fill, name)
 
     def load(self) -> Load:
         """The most that a step holds."""

@@ -16,7 +16,7 @@ from ontogeny.base.seeds import named_seed
 from ontogeny.model import tensor_file
 from ontogeny.model.adapter import LowRank, Piece
 from ontogeny.model.transformer import Transformer
-from ontogeny.model.weights import parts
+from ontogeny.model.weights import SCORE, parts
 from ontogeny.plan.adapter import LoRA
 
 PREFIX = "base_model.model."
@@ -31,6 +31,8 @@ def attach(model: Transformer, config: LoRA, seed: int) -> None:
     """
     assert adapter_of(model) is None
     model.requires_grad_(requires_grad=False)
+    if model.score is not None:
+        model.score.requires_grad_()
     for ours, owner, key, pieces in _matrices(model, config):
         weight_OI = model.get_parameter(ours)
         adapter = LowRank(pieces, weight_OI.shape[1], config).to(weight_OI.device)
@@ -88,13 +90,19 @@ def save_adapter(model: Transformer, path: Path) -> str:
     return tensor_file.write_tensors(path, named_adapter(model))
 
 
-def load_adapter(model: Transformer, path: Path) -> None:
-    """Fills the adapter that `model` carries from `path`.
+def save_learnt(model: Transformer, path: Path) -> str:
+    """`save_adapter`, with the scalar head where the model has one: it learns beside."""
+    return tensor_file.write_tensors(path, _named_learnt(model))
+
+
+def load_learnt(model: Transformer, path: Path) -> None:
+    """Fills what `save_learnt` wrote.
 
     Raises:
         CorruptArtifact: see `fill`; or a bad file.
     """
-    fill(model, tensor_file.read_tensors(path), path)
+    remedy = "it belongs to another base, rank or choice of targets"
+    tensor_file.fill(_named_learnt(model), tensor_file.read_tensors(path), path, remedy=remedy)
 
 
 def fill(model: Transformer, tensors: Mapping[str, Tensor], file: Path) -> None:
@@ -106,6 +114,11 @@ def fill(model: Transformer, tensors: Mapping[str, Tensor], file: Path) -> None:
     """
     remedy = "it belongs to another base, rank or choice of targets"
     tensor_file.fill(named_adapter(model), tensors, file, remedy=remedy, any_float=True)
+
+
+def _named_learnt(model: Transformer) -> dict[str, Tensor]:
+    head = {} if model.score is None else {f"{PREFIX}{SCORE}": model.score.detach()}
+    return named_adapter(model) | head
 
 
 def _matrices(

@@ -21,6 +21,10 @@ SLACK = 0.1
 """Share of a block's length that a document in it may lack; more saves calls, costs padding."""
 
 
+Fork = tuple[int, int]
+"""(tokens of the stem, tokens of the first branch) of a document; the second branch is the rest."""
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A chain of tokens, the first of them in an earlier stream.
@@ -106,17 +110,30 @@ class Layout:
 
 
 def layout(
-    rows: int, length: int, documents: Sequence[Sequence[int]] | None, device: torch.device
+    rows: int,
+    length: int,
+    documents: Sequence[Sequence[int]] | None,
+    device: torch.device,
+    forks: Sequence[Sequence[Fork | None]] | None = None,
+    window: int = 0,
 ) -> Layout:
-    """The layout of (rows, length) tokens whose documents have these lengths (None: one a row)."""
-    if documents is None or all(len(row) == 1 for row in documents):
+    """The layout of (rows, length) tokens whose documents have these lengths (None: one a row).
+
+    Args:
+        forks: for each row, of each document: how it divides, or None; see `Batch.forks`.
+        window: of the layers that have one, or 0.
+    """
+    if forks is None and (documents is None or all(len(row) == 1 for row in documents)):
         return Layout(((rows, length),), None, None, None)
+    assert documents is not None
     starts, lengths = _documents(documents, length)
+    divided = _divided(documents, forks)
     order = sorted(range(len(lengths)), key=lambda d: -lengths[d])
     blocks, source, positions, stream = [], [], [], torch.empty(rows * length, dtype=torch.int64)
+    sights: list[Sight | None] = []
     filled = 0
-    for group in _groups(order, lengths):
-        longest = lengths[group[0]]
+    for group in _groups(order, lengths, divided):
+        longest, fork = lengths[group[0]], divided[group[0]]
         place_L = torch.arange(longest)
         start_n = torch.tensor([starts[d] for d in group])
         length_n = torch.tensor([lengths[d] for d in group])
@@ -126,14 +143,49 @@ def layout(
         stream[source_nL[inside_nL]] = stream_nL[inside_nL]
         blocks.append((len(group), longest))
         source.append(source_nL.flatten())
-        positions.append(place_L.repeat(len(group)))
+        positions.append(_positions(place_L, fork).repeat(len(group)))
+        sights.append(_sight(filled, positions[-1], fork, window, device) if fork else None)
         filled += len(group) * longest
     return Layout(
         tuple(blocks),
         torch.cat(source).to(device),
         stream.to(device),
         torch.cat(positions).to(device),
+        tuple(sights) if any(sights) else None,
+        Stem() if any(sights) else None,
     )
+
+
+def _divided(
+    documents: Sequence[Sequence[int]], forks: Sequence[Sequence[Fork | None]] | None
+) -> list[Fork | None]:
+    """How each document that holds a token divides."""
+    if forks is None:
+        return [None for row in documents for part in row if part]
+    pairs = zip(documents, forks, strict=True)
+    return [fork for row, own in pairs for part, fork in zip(row, own, strict=True) if part]
+
+
+def _positions(place_L: Tensor, fork: Fork | None) -> Tensor:
+    """place_L, begun again behind the stem where the second branch begins."""
+    if fork is None:
+        return place_L
+    stem, first = fork
+    return place_L - first * (place_L >= stem + first)
+
+
+def _sight(start: int, positions_L: Tensor, fork: Fork, window: int, device: torch.device) -> Sight:
+    """What the tokens of a document that divides see: their own branch and the stem."""
+    stem, first = fork
+    place_L = torch.arange(len(positions_L))
+    second_L = place_L >= stem + first
+    between_L = (place_L >= stem) & ~second_L
+    mask_LK = (place_L <= place_L[:, None]) & ~(second_L[:, None] & between_L)
+    near_LK = mask_LK
+    if 0 < window <= int(positions_L.max()):
+        near_LK = mask_LK & (positions_L[:, None] - positions_L < window)
+    seen = Seen(0, ((start, start + len(positions_L)),))
+    return Sight(seen, mask_LK.to(device), near_LK.to(device))
 
 
 def _documents(documents: Sequence[Sequence[int]], length: int) -> tuple[list[int], list[int]]:
@@ -149,12 +201,21 @@ def _documents(documents: Sequence[Sequence[int]], length: int) -> tuple[list[in
     return starts, lengths
 
 
-def _groups(order: list[int], lengths: list[int]) -> Iterator[list[int]]:
-    """Documents, longest first, in groups that lack at most `SLACK` of their longest."""
+def _groups(
+    order: list[int], lengths: list[int], divided: list[Fork | None]
+) -> Iterator[list[int]]:
+    """Documents, longest first, in groups that lack at most `SLACK` of their longest.
+
+    One that divides stands alone.
+    """
     group: list[int] = []
     for document in order:
+        if divided[document]:
+            yield [document]
+            continue
         if group and lengths[document] < (1 - SLACK) * lengths[group[0]]:
             yield group
             group = []
         group.append(document)
-    yield group
+    if group:
+        yield group

@@ -1,6 +1,6 @@
 """What the layers remember of sequences, in slots or in pages. Knows no layer's inside.
 
-Shape suffixes: B rows, V vocabulary.
+Shape suffixes: B rows, T new tokens, P places of a slot, V vocabulary.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from ontogeny.model.attention import AttentionState
+from ontogeny.model.attention import Append, AttentionState
 from ontogeny.model.graph import Steps
 from ontogeny.model.paged import Pages, Rows
 
@@ -83,3 +84,38 @@ class State:
         logits_BV = self.steps(tokens_B, self.pages.step(self.rows(slots_B, ones)))
         self.gain(slots_B, ones)
         return logits_BV
+
+    def append(
+        self,
+        lengths_B: Sequence[int],
+        slots_B: Sequence[int],
+        width: int,
+        window: int,
+        device: torch.device,
+    ) -> Append:
+        """Where new tokens go that are held in slots, `lengths_B` of the `width` in each row.
+
+        Padding of a row is written behind it and overwritten later.
+        """
+        starts = [self.lengths[slot] for slot in slots_B]
+        for start, count in zip(starts, lengths_B, strict=True):
+            assert 1 <= count <= width, (count, width)
+            assert start + count <= self.capacity, (start, count, self.capacity)
+        places_BT = torch.tensor(starts, device=device)[:, None]
+        if width > 1:
+            # padding beyond the slot's end goes to the one spare place behind it, never read
+            places_BT = (places_BT + torch.arange(width, device=device)).clamp_(max=self.capacity)
+        reach = min(max(starts) + width, self.capacity)
+        causal = not any(starts)
+        level = width == 1 and min(starts) == max(starts)
+        mask, window_mask = None, None
+        if not causal and (not level or 0 < window < reach):
+            place_P, place_B1T1 = torch.arange(reach, device=device), places_BT[:, None, :, None]
+            mask = None if level else place_P <= place_B1T1
+            if 0 < window < reach:
+                window_mask = (place_P <= place_B1T1) & (place_P > place_B1T1 - window)
+        slots = list(slots_B)
+        neighbours = slots == list(range(slots[0], slots[0] + len(slots)))
+        index = torch.tensor(slots, device=device)
+        rows = slice(slots[0], slots[-1] + 1) if neighbours else index
+        return Append(rows, index[:, None], places_BT, reach, mask, window_mask, causal)

@@ -90,6 +90,7 @@ class Transformer(nn.Module):
     Attributes:
         recompute: layers keep nothing but their input for the backward pass, and run twice.
         page: tokens of the pages in which new states hold sequences; 0: whole slots. On CUDA 256.
+        score: a head of one number a token (rewards, values), or None.
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -105,7 +106,12 @@ class Transformer(nn.Module):
         self.untied_head: nn.Parameter | None = None
         if not shape.tied:
             self.untied_head = nn.Parameter(torch.empty(shape.vocab_size, shape.hidden))
+        self.score: nn.Parameter | None = None
         self.tables = Tables(shape)
+
+    def add_score(self) -> None:
+        """Gives the model a scalar head (1, C) that finds everything worth 0."""
+        self.score = nn.Parameter(self.embedding.new_zeros(1, self.shape.hidden))
 
     @property
     def head(self) -> Tensor:
@@ -136,21 +142,17 @@ class Transformer(nn.Module):
             source = rows_R if plan.stream_M is None else plan.stream_M[rows_R]
             weights_R, targets_R = weights_M[rows_R], targets_M[rows_R]
         x_RC = self.norm(x_NC if source is None else x_NC.index_select(0, source))
-        total: Tensor | None = None
-        entropy_R: Tensor | None = None
-        if needs.two_pass:
-            log_probs_R, entropy_R = head.log_probs(x_RC, self.head, targets_R, self.cap)
-            if needs.weighted_log_prob:
-                total = torch.dot(log_probs_R, weights_R)
-        else:
-            total, log_probs_R = head.weighted_log_prob(
-                x_RC, self.head, targets_R, weights_R, self.cap
-            )
+        total, log_probs_R, entropy_R = self._likelihood(x_RC, targets_R, weights_R, needs)
+        values_R = None
+        if needs.values:
+            assert self.score is not None, "a model without a scalar head has no values"
+            values_R = F.linear(x_RC, self.score)[:, 0]
         shape = batch.tokens_BT.shape
         return Outputs(
             total if needs.weighted_log_prob else None,
             _spread(log_probs_R, rows_R, shape),
-            _spread(entropy_R, rows_R, shape) if needs.entropy and entropy_R is not None else None,
+            _spread(entropy_R, rows_R, shape) if needs.entropy else None,
+            _spread(values_R, rows_R, shape),
         )
 
     @torch.no_grad()
@@ -228,13 +230,30 @@ class Transformer(nn.Module):
         inside = _inside(lengths_B, tokens_BT.shape[1], x_MC.device)
         return log_probs_M.view_as(tokens_BT) * inside
 
+    def _likelihood(
+        self, x_RC: Tensor, targets_R: Tensor, weights_R: Tensor, needs: Needs
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Weighted sum, log_probs_R and entropy_R; nothing where only values are needed."""
+        if needs.two_pass:
+            log_probs_R, entropy_R = head.log_probs(x_RC, self.head, targets_R, self.cap)
+            total = torch.dot(log_probs_R, weights_R) if needs.weighted_log_prob else None
+            return total, log_probs_R, entropy_R
+        if needs.values and not needs.weighted_log_prob:
+            return None, None, None
+        total, log_probs_R = head.weighted_log_prob(x_RC, self.head, targets_R, weights_R, self.cap)
+        return total, log_probs_R, None
+
     def _stream(self, batch: Batch) -> tuple[Tensor, Layout]:
         """The stream after the last layer, before the final norm."""
         rows, length = batch.tokens_BT.shape
-        plan = layout(rows, length, batch.documents, self.device)
+        window = self.shape.window
+        plan = layout(rows, length, batch.documents, self.device, batch.forks, window)
         tokens_M = batch.tokens_BT.flatten()
         tokens_N = tokens_M if plan.source_N is None else tokens_M[plan.source_N]
-        assert max(length for _, length in plan.blocks) <= self.shape.context, plan.blocks
+        longest = max(length for _, length in plan.blocks)
+        if plan.sights is not None and plan.positions_N is not None:
+            longest = int(plan.positions_N.max()) + 1
+        assert longest <= self.shape.context, plan.blocks
         return self._through(tokens_N, self.tables.at(plan.positions_N, rows, length), plan), plan
 
     def _through(self, tokens_N: Tensor, angles: Angles, plan: Layout) -> Tensor:
@@ -261,7 +280,7 @@ class Transformer(nn.Module):
     ) -> Tensor:
         width, window = tokens_BT.shape[1], self.shape.window
         if state.pages is None:
-            append = _append(lengths_B, slots_B, width, state, window, self.device)
+            append = state.append(lengths_B, slots_B, width, window, self.device)
         else:
             append = state.pages.append(state.rows(slots_B, lengths_B), width)
         x_MC = self._appended(tokens_BT.flatten(), append, state.layers)
@@ -304,8 +323,10 @@ def _thin_normed(norm: RMSNorm | None, x_NC: Tensor) -> Tensor:
     return thin.rms(x_NC, weight_C, norm.eps)
 
 
-def _spread(values_R: Tensor, rows_R: Tensor | None, shape: torch.Size) -> Tensor:
-    """`values_R` at their places of a (B, T) tensor of zeros."""
+def _spread(values_R: Tensor | None, rows_R: Tensor | None, shape: torch.Size) -> Tensor | None:
+    """`values_R` at their places of a (B, T) tensor of zeros; None of None."""
+    if values_R is None:
+        return None
     if rows_R is None:
         return values_R.view(shape)
     return values_R.new_zeros(shape.numel()).index_put((rows_R,), values_R).view(shape)
@@ -315,36 +336,3 @@ def _inside(lengths_B: Sequence[int], width: int, device: torch.device) -> Tenso
     """(B, T) bool: which tokens are no padding."""
     lengths = torch.tensor(lengths_B, device=device)
     return torch.arange(width, device=device) < lengths[:, None]
-
-
-def _append(
-    lengths_B: Sequence[int],
-    slots_B: Sequence[int],
-    width: int,
-    state: State,
-    window: int,
-    device: torch.device,
-) -> Append:
-    """Where the new tokens go. Padding of a row is written behind it and overwritten later."""
-    starts = [state.lengths[slot] for slot in slots_B]
-    for start, count in zip(starts, lengths_B, strict=True):
-        assert 1 <= count <= width, (count, width)
-        assert start + count <= state.capacity, (start, count, state.capacity)
-    places_BT = torch.tensor(starts, device=device)[:, None]
-    if width > 1:
-        # padding beyond the slot's end goes to the one spare place behind it, which no token reads
-        places_BT = (places_BT + torch.arange(width, device=device)).clamp_(max=state.capacity)
-    reach = min(max(starts) + width, state.capacity)
-    causal = not any(starts)
-    level = width == 1 and min(starts) == max(starts)
-    mask, window_mask = None, None
-    if not causal and (not level or 0 < window < reach):
-        place_P, place_B1T1 = torch.arange(reach, device=device), places_BT[:, None, :, None]
-        mask = None if level else place_P <= place_B1T1
-        if 0 < window < reach:
-            window_mask = (place_P <= place_B1T1) & (place_P > place_B1T1 - window)
-    slots = list(slots_B)
-    neighbours = slots == list(range(slots[0], slots[0] + len(slots)))
-    index = torch.tensor(slots, device=device)
-    rows = slice(slots[0], slots[-1] + 1) if neighbours else index
-    return Append(rows, index[:, None], places_BT, reach, mask, window_mask, causal)

@@ -15,6 +15,9 @@ from ontogeny.model.tensor_file import fill, read_tensors, write_tensors
 from ontogeny.model.transformer import Transformer
 from ontogeny.plan.shape import Shape
 
+SCORE = "score.weight"
+"""What transformers calls the head of its classes for sequence classification."""
+
 
 def parts(shape: Shape) -> dict[str, list[tuple[str, int]]]:
     """Our parameter name -> the Hugging Face names it is made of, each with its rows."""
@@ -75,7 +78,8 @@ def _attention(shape: Shape, ours: str, theirs: str) -> dict[str, list[tuple[str
 
 def named_weights(model: Transformer) -> dict[str, Tensor]:
     """Hugging Face name -> view of the model's weight; writing to a view changes the model."""
-    return {name: view for _, name, view in views(model.shape, dict(model.named_parameters()))}
+    found = {name: view for _, name, view in views(model.shape, dict(model.named_parameters()))}
+    return found if model.score is None else found | {SCORE: model.score.detach()}
 
 
 def views(shape: Shape, values: Mapping[str, Tensor]) -> Iterator[tuple[str, str, Tensor]]:

@@ -26,11 +26,14 @@ class Needs:
         log_probs: log-probs of every weighted token as a differentiable tensor, for losses that
             are not linear in them (preference, ratios); backward computes the logits again.
         entropy: entropy of the distribution at every weighted token, differentiable.
+        values: what the scalar head says at every weighted token, differentiable. Where nothing
+            else is needed no logits are computed.
     """
 
     weighted_log_prob: bool = False
     log_probs: bool = False
     entropy: bool = False
+    values: bool = False
 
     @property
     def two_pass(self) -> bool:
@@ -47,11 +50,13 @@ class Outputs:
         log_probs_BT: nats, 0 where the weight is 0. Differentiable if `Needs.log_probs`, else
             detached and for metrics.
         entropy_BT: nats, 0 where the weight is 0.
+        values_BT: 0 where the weight is 0.
     """
 
     weighted_log_prob: Tensor | None = None
     log_probs_BT: Tensor | None = None
     entropy_BT: Tensor | None = None
+    values_BT: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

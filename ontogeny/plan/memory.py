@@ -38,7 +38,7 @@ class Load:
         scored: the objective needs log-probs (preference, policy gradient), not likelihood alone.
         cached: tokens of the caches of an engine that samples, all slots together.
         sampling: answers that are sampled at once.
-        reference: a second, frozen model stands beside.
+        reference: frozen models of the same size that stand beside (True is one).
     """
 
     rows: int
@@ -48,7 +48,7 @@ class Load:
     scored: bool = False
     cached: int = 0
     sampling: int = 0
-    reference: bool = False
+    reference: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ def predict(shape: Shape, config: Optimization, load: Load, *, on_device: bool =
     tokens = rows * load.width * (PADDING if load.packed else 1.0)
     learning = Learning(config.adapter, load.width, load.packed)
     learnt = learnt_parameters(shape, config.adapter)
-    model = shape.parameters() * (2 if load.reference else 1)
+    model = shape.parameters() * (1 + load.reference)
     model += learnt if config.adapter is not None else 0
     activations = FLOAT * tokens * kept(shape, learning, recompute=config.recompute)
     activations += FLOAT * tokens * passing(shape, load.width)

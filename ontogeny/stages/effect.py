@@ -67,7 +67,7 @@ class Effect:
     def takes(self) -> tuple[str, ...]:
         """As many measurements as the form needs, and one for the null value where it has one."""
         others = (self.null_from in ("level", "loss")) + (self.gate > 0)
-        return ("measurement",) * (TAKES[self.form] + others)
+        return ("measurement|trajectories|reward_model",) * (TAKES[self.form] + others)
 
     def __call__(self, work: Work, *measurements: Artifact) -> Made:
         """Writes nothing but its record."""

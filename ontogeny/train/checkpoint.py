@@ -5,8 +5,8 @@ each process (its random states and its place in the data) and complete.json wit
 the others. It is written under a temporary name, every file fsynced, then renamed: a directory
 without a right complete.json does not count. Older ones go only after the newer one stands.
 
-Where an adapter learns, model.safetensors holds the adapter alone: all else is frozen and comes
-from the parent.
+Where an adapter learns, model.safetensors holds it (and a scalar head) alone: all else is frozen
+and comes from the parent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import torch
 
 from ontogeny.base.errors import CorruptArtifact, OntogenyError
 from ontogeny.base.files import disk_errors, read_json, sha256, sync_directory
-from ontogeny.model.adapted import adapter_of, load_adapter, save_adapter
+from ontogeny.model.adapted import adapter_of, load_learnt, save_learnt
 from ontogeny.model.tensor_file import read_tensors, write_file, write_tensors
 from ontogeny.model.transformer import Transformer
 from ontogeny.model.weights import load_weights, save_weights
@@ -211,11 +211,11 @@ def fault(path: Path) -> str | None:
 
 def _save_learnt(model: Transformer, path: Path) -> str:
     """Writes what learns of `model`; returns the sha256."""
-    return (save_weights if adapter_of(model) is None else save_adapter)(model, path)
+    return (save_weights if adapter_of(model) is None else save_learnt)(model, path)
 
 
 def _load_learnt(model: Transformer, path: Path) -> None:
-    (load_weights if adapter_of(model) is None else load_adapter)(model, path)
+    (load_weights if adapter_of(model) is None else load_learnt)(model, path)
 
 
 def _hyper_parameters(training_state: dict[str, Any]) -> dict[str, str]:

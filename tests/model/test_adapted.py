@@ -14,7 +14,7 @@ from ontogeny.base.errors import CorruptArtifact
 from ontogeny.model.adapted import (
     adapter_of,
     attach,
-    load_adapter,
+    load_learnt,
     merge,
     named_adapter,
     save_adapter,
@@ -112,7 +112,7 @@ def test_saving_and_loading_keeps_every_bit(tmp_path: Path) -> None:
     made, again = adapted(LoRA(rank=4, kind="dora")), model()
     save_adapter(made, tmp_path / "a")
     attach(again, LoRA(rank=4, kind="dora"), seed=9)
-    load_adapter(again, tmp_path / "a")
+    load_learnt(again, tmp_path / "a")
     assert all(torch.equal(value, values(again)[name]) for name, value in values(made).items())
     assert torch.equal(again.logits(BATCH), made.logits(BATCH))
 
@@ -136,6 +136,6 @@ def test_tensors_that_do_not_belong_change_nothing(
     write_tensors(tmp_path / "a", tensors)
     before = values(made)
     with pytest.raises(CorruptArtifact, match=reason):
-        load_adapter(made, tmp_path / "a")
+        load_learnt(made, tmp_path / "a")
     assert all(torch.equal(before[name], value) for name, value in values(made).items())
     assert read_tensors(tmp_path / "a").keys() == tensors.keys()
