@@ -26,7 +26,8 @@ _SUMS: Mapping[type, Callable[[Any, Any], Any]] = {
 }
 
 
-def _row(base: Base, table: str, id_: str) -> dict[str, Any]:
+def row(base: Base, table: str, id_: str) -> dict[str, Any]:
+    """A row by its id. Raises ToolError where there is none."""
     rows: dict[str, dict[str, Any]] = base[table]
     if id_ not in rows:
         raise ToolError(f"there is no {table[:-1]} {id_}")
@@ -34,14 +35,14 @@ def _row(base: Base, table: str, id_: str) -> dict[str, Any]:
 
 
 def _order(base: Base, given: Arguments, status: str) -> dict[str, Any]:
-    order = _row(base, "orders", given["order_id"])
+    order = row(base, "orders", given["order_id"])
     if order["status"] != status:
         raise ToolError(f"the order is {order['status']}, not {status}")
     return order
 
 
 def _payment(base: Base, order: Mapping[str, Any], id_: str) -> dict[str, Any]:
-    methods: dict[str, dict[str, Any]] = _row(base, "users", order["user_id"])["payment_methods"]
+    methods: dict[str, dict[str, Any]] = row(base, "users", order["user_id"])["payment_methods"]
     if id_ not in methods:
         raise ToolError(f"the user has no payment method {id_}")
     return methods[id_]
@@ -78,7 +79,7 @@ def _swapped(
     if len(given["new_item_ids"]) != len(old):
         raise ToolError("give as many new items as items")
     for item, id_ in zip(old, given["new_item_ids"], strict=True):
-        variant = _row(base, "products", item["product_id"])["variants"].get(id_)
+        variant = row(base, "products", item["product_id"])["variants"].get(id_)
         if variant is None or not variant["available"]:
             raise ToolError(f"{id_} is no available variant of {item['name']}")
         new.append(variant)
@@ -162,7 +163,7 @@ def _modify_items(base: Base, given: Arguments) -> Any:
 
 
 def _modify_address(base: Base, given: Arguments) -> Any:
-    order = _row(base, "orders", given["order_id"])
+    order = row(base, "orders", given["order_id"])
     if not order["status"].startswith("pending"):
         raise ToolError(f"the order is {order['status']}, not pending")
     order["address"] = {name: given[name] for name in _PLACE}
@@ -185,12 +186,13 @@ def _modify_payment(base: Base, given: Arguments) -> Any:
 
 
 def _user_address(base: Base, given: Arguments) -> Any:
-    user = _row(base, "users", given["user_id"])
+    user = row(base, "users", given["user_id"])
     user["address"] = {name: given[name] for name in _PLACE}
     return user
 
 
-def _calculate(_: Base, given: Arguments) -> Any:
+def calculate(_: Base, given: Arguments) -> Any:
+    """The value of `given["expression"]`, as a text. Raises ToolError where it has none."""
     try:
         value = _value(ast.parse(given["expression"], mode="eval").body)
     except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError):
@@ -211,7 +213,7 @@ def _value(node: ast.expr) -> float:
 
 
 def _details(table: str, argument: str) -> Run:
-    return lambda base, given: _row(base, table, given[argument])
+    return lambda base, given: row(base, table, given[argument])
 
 
 def _operation(name: str, description: str, names: str, run: Run, changes: bool) -> Operation:
@@ -235,7 +237,7 @@ _LOOKS: tuple[_Row, ...] = (
     ("get_order_details", "An order.", "order_id", _details("orders", "order_id")),
     ("get_product_details", "A product.", "product_id", _details("products", "product_id")),
     ("list_all_product_types", "Names and ids of all products.", "", _products),
-    ("calculate", "The value of numbers, + - * / and brackets.", "expression", _calculate),
+    ("calculate", "The value of numbers, + - * / and brackets.", "expression", calculate),
     ("transfer_to_human_agents", "Hands over to a person.", "summary", lambda *_: "transferred"),
 )
 _CHANGES: tuple[_Row, ...] = (

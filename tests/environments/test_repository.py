@@ -14,11 +14,12 @@ from ontogeny.base.errors import InputError
 from ontogeny.environments.checkout import TARGETS, Checkout, Source, is_test, known_tests, tree
 from ontogeny.environments.environment import SPLITS
 from ontogeny.environments.programs_inside import encode
-from ontogeny.environments.repository import Repository, act
+from ontogeny.environments.repository import Repository
 from ontogeny.environments.repository_inside import GRAPH
 from ontogeny.environments.repository_making import decoded, fresh_inputs, issue
 from ontogeny.environments.repository_run import Lost, Order, read, value_of
 from ontogeny.environments.repository_task import Fault, read_faults, write_faults
+from ontogeny.environments.repository_tools import act
 from ontogeny.environments.session import Call
 from ontogeny.rollout.sandbox.job import Result, Verdict
 
