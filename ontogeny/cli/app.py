@@ -16,6 +16,7 @@ from ontogeny.base.errors import COMMAND_LINE, InputError
 from ontogeny.cli.arguments import position
 from ontogeny.cli.ask_options import ask_
 from ontogeny.cli.chat_options import chat
+from ontogeny.cli.constitution_options import constitution
 from ontogeny.cli.eval_options import eval_
 from ontogeny.cli.serve_options import serve
 
@@ -261,6 +262,7 @@ def import_(
 
 app.command("eval")(eval_)
 app.command("ask")(ask_)
+app.add_typer(constitution, name="constitution")
 app.command("serve")(serve)
 
 

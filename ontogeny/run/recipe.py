@@ -20,15 +20,20 @@ from typing import Any
 from ontogeny.base.errors import InputError, OntogenyError
 
 HERE = Path(__file__).resolve().parents[1]
+GOES_ON = "GOES_ON"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe's name, its file and its function (run -> last artifact)."""
+    """A recipe's name, its file and its function (run -> last artifact).
+
+    `goes_on` names the shipped recipe behind which it goes on, by that one's plan; see `shared`.
+    """
 
     name: str
     path: Path
     function: Callable[..., Any]
+    goes_on: str = ""
 
     @property
     def key(self) -> str:
@@ -36,6 +41,8 @@ class Recipe:
 
         The file's name alone is the shipped recipe's.
         """
+        if self.goes_on:
+            return self.goes_on
         stem = self.path.stem
         if shipped().get(stem) == self.path:
             return stem
@@ -70,6 +77,30 @@ def load(reference: str) -> Recipe:
                 f"no recipe '{reference}'; give one of {', '.join(known)}, or a path ending in .py"
             )
         path = known[file]
+    module = _module(path)
+    function = _function(module, wanted or path.stem, path)
+    goes_on = getattr(module, GOES_ON, "")
+    if goes_on and goes_on not in shipped():
+        raise InputError(f"{GOES_ON} is {goes_on!r}, which is no shipped recipe", file=path)
+    return Recipe(function.__name__, path, function, goes_on)
+
+
+def shared(name: str) -> Any:
+    """The module of a shipped recipe, for one that goes on where it ends.
+
+    Such a recipe also says `GOES_ON = NAME`: it then plays by the same pinned plan, so that what
+    the other has made is found by its id.
+
+    Raises:
+        InputError: there is no such recipe.
+    """
+    known = shipped()
+    if name not in known:
+        raise InputError(f"no recipe {name!r} to go on from; there are {', '.join(known)}")
+    return _module(known[name])
+
+
+def _module(path: Path) -> types.ModuleType:
     name = f"ontogeny_recipe_{path.stem}"
     loader = importlib.machinery.SourceFileLoader(name, str(path))
     module = types.ModuleType(name)
@@ -77,8 +108,7 @@ def load(reference: str) -> Recipe:
     sys.modules[name] = module
     with mistakes_in(path):
         loader.exec_module(module)
-    function = _function(module, wanted or path.stem, path)
-    return Recipe(function.__name__, path, function)
+    return module
 
 
 def _function(module: types.ModuleType, name: str, path: Path) -> Callable[..., Any]:

@@ -1,0 +1,148 @@
+"""Tokenizer -> conversations: refusals of what is harmful, help with what only sounds like it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ontogeny.base.artifact import Artifact
+from ontogeny.base.config import execution
+from ontogeny.base.errors import InputError
+from ontogeny.corpus.shards import encode_conversations, write_shard
+from ontogeny.environments.catalogue import environment
+from ontogeny.environments.own import check_counts
+from ontogeny.environments.policy import REFUSAL
+from ontogeny.run.work import Made, Work
+from ontogeny.safety.harms import WORLDS, World
+from ontogeny.safety.own_requests import digest, own_requests
+from ontogeny.safety.requests import Label, SafetyRequest, requests
+from ontogeny.text.message import Conversation, Message, message_to_row
+from ontogeny.text.tokenizer import Tokenizer
+
+DOMAIN = "safety"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrasts:
+    """`requests` training requests of a world with right answers, 1 to `turns` to a conversation.
+
+    The share `contrasts` of them is borderline-safe: without it (0) a model learns to refuse
+    whatever sounds harmful, which is the arm to compare with. Of the rest the share `ordinary` is
+    ordinary, the others are harmful and refused. `files` adds the training split of a user's own
+    rows (`safety.own_requests`): harmful ones without an answer are refused in our words. `replay`
+    mixes so many training tasks of environments among them, so that what was learnt before stays.
+
+    Raises:
+        InputError: an unknown world, a share outside [0, 1], or nothing to learn from.
+    """
+
+    world: World = "village"
+    requests: int = 6_000
+    contrasts: float = 0.4
+    ordinary: float = 0.25
+    turns: int = 3
+    replay: Mapping[str, int] = field(default_factory=dict)
+    files: tuple[str, ...] = execution(())
+
+    stage: ClassVar[str] = "contrasts"
+    version: ClassVar[int] = 1
+    takes: ClassVar[tuple[str, ...]] = ("tokenizer|model",)
+    makes: ClassVar[str] = "conversations"
+
+    def __post_init__(self) -> None:
+        if self.world not in WORLDS:
+            raise InputError(f"no world '{self.world}'; worlds are {', '.join(WORLDS)}")
+        if not (0 <= self.contrasts <= 1 and 0 <= self.ordinary <= 1):
+            raise InputError("contrasts and ordinary are shares from 0 to 1")
+        if self.requests < 0 or self.turns < 1 or not (self.requests or self.files):
+            raise InputError("contrasts needs requests or files, and at least 1 turn")
+        if self.replay:
+            check_counts(self.replay, "contrasts")
+
+    def identity(self) -> dict[str, Any]:
+        """The content of the files, in place of where they lie."""
+        return {"files": [digest(each) for each in self.files]}
+
+    def counts(self) -> dict[Label, int]:
+        """How many requests are drawn of each label."""
+        borderline = round(self.requests * self.contrasts)
+        ordinary = round((self.requests - borderline) * self.ordinary)
+        harmful = self.requests - borderline - ordinary
+        return {"harmful": harmful, "borderline": borderline, "ordinary": ordinary}
+
+    def __call__(self, work: Work, tokenizer: Artifact) -> Made:
+        """Writes conversations.jsonl and the shard train/safety."""
+        tokenizer.verify()
+        encoder = Tokenizer.load(tokenizer.path)
+        seed = work.named_seed("requests")
+        asked = [
+            each
+            for label, count in self.counts().items()
+            for each in requests(label, "train", count, seed, self.world)
+        ]
+        asked += [each for file in self.files for each in _own(file)]
+        if not asked:
+            raise InputError("no request of the files is in the training split; bring more")
+        said = [(each.text, each.answer) for each in asked]
+        said += [
+            (task.prompt, task.answer)
+            for name, count in self.replay.items()
+            for task in environment(name).tasks("train", count, seed)
+        ]
+        talks = _talks(said, self.turns, work.named_seed("order"))
+        work.progress(0, 1, "shards")
+        shard = encode_conversations(talks, encoder)
+        write_shard(work.payload, "train", DOMAIN, shard)
+        with (work.payload / "conversations.jsonl").open("w", encoding="utf-8") as file:
+            for talk in talks:
+                messages = [message_to_row(message) for message in talk.messages]
+                row = {"id": talk.id, "messages": messages}
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        work.progress(1, 1, "shards")
+        by_label: dict[str, int] = {
+            label: sum(each.label == label for each in asked) for label in self.counts()
+        }
+        told = ", ".join(f"{count:,} {label}" for label, count in by_label.items())
+        return Made(
+            metrics={"conversations": len(talks), "tokens": shard.tokens, **by_label},
+            summary=(
+                f"{told} requests of world '{self.world}' and {len(said) - len(asked):,} "
+                f"tasks in {len(talks):,} conversations, {shard.tokens:,} tokens",
+            ),
+            tokens=shard.tokens,
+        )
+
+
+def _own(spec: str) -> list[SafetyRequest]:
+    found = []
+    for each in own_requests(spec, trains=True):
+        if each.split != "train":
+            continue
+        if not each.answer and not each.to_refuse:
+            raise InputError(
+                f"{each.label} request '{each.id}' of {spec} has no answer to learn from; give "
+                "its row a column answer"
+            )
+        found.append(each if each.answer else replace(each, answer=REFUSAL))
+    return found
+
+
+def _talks(said: Sequence[tuple[str, str]], turns: int, seed: int) -> list[Conversation]:
+    """All questions with their answers in a new order, 1 to `turns` to a conversation."""
+    draw = np.random.default_rng(seed)
+    order = [said[place] for place in draw.permutation(len(said))]
+    talks: list[Conversation] = []
+    while order:
+        size = int(draw.integers(1, turns + 1))
+        part, order = order[:size], order[size:]
+        messages = [
+            message
+            for asked, answer in part
+            for message in (Message("user", asked), Message("assistant", answer))
+        ]
+        talks.append(Conversation(tuple(messages), id=f"safety/{len(talks)}", domain=DOMAIN))
+    return talks
