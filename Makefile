@@ -14,7 +14,7 @@ evidence: $(READY)  ## the same with control arms, a placebo and two more seeds:
 
 test: $(READY)  ## the tests that every change must pass
 	$(PY) -m pytest --numprocesses 2 --dist loadfile -m "not slow and not interrupt"
-	OMP_NUM_THREADS=1 $(PY) -m pytest -m "interrupt and not slow"
+	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 -m "interrupt and not slow"
 
 check: $(READY)  ## format, lint, types
 	$(VENV)/bin/ruff format --check .

@@ -1,7 +1,6 @@
 """DPO, PPO and GRPO from the same model, on the same tasks, for about as many FLOPs each.
 
-    ontogeny run preferences                      # quickstart's model is made first where it is not
-    ontogeny run preferences --plan life/plans/quickstart/current.json     # a finished one is used
+    ontogeny run preferences                      # makes what it needs of quickstart, or finds it
     ontogeny run preferences:evidence             # and a placebo, and a reward model pushed too far
 
 Everything starts from quickstart's `wash` model. Its preference pairs, the best and the worst of
@@ -13,7 +12,7 @@ reward model says, how far they went from where they started, what they cost.
 
 from ontogeny.base.artifact import Artifact
 from ontogeny.evaluate.claims import Claim
-from ontogeny.run.recipe import load
+from ontogeny.run.recipe import shared
 from ontogeny.run.run import Run
 from ontogeny.stages.dpo import DPO
 from ontogeny.stages.drift import Drift
@@ -25,6 +24,8 @@ from ontogeny.stages.ppo import PPO
 from ontogeny.stages.reward_model import RewardModel
 from ontogeny.stages.standings import Standings
 
+GOES_ON = "quickstart"
+QUICKSTART = shared(GOES_ON)
 PLAYED = dict.fromkeys(("largest-5", "first-3", "last-3", "longest-3"), 1.0)
 FRESH = dict.fromkeys(PLAYED, 250)
 SPLIT = "exam"
@@ -138,14 +139,13 @@ def line(
 
 def beginning(run: Run) -> Artifact:
     """Quickstart's model behind its wash round, by quickstart's own stages."""
-    quick = load("quickstart").function.__globals__
-    data = quick["data"](run)
+    data = QUICKSTART.data(run)
     texts = (data.tokens, data.hay)
-    base = run(quick["pretraining"](run), *texts, data.tokenizer, name="base")
-    code = run(quick["continuing"](run, quick["CODE"]), base, *texts, name="code")
-    long = run(quick["lengthening"](run), code, *texts, name="long")
-    sft = run(quick["teaching"](run), long, data.chats, name="sft")
-    washed: Artifact = run(quick["washing"](run), sft, data.tokens, data.chats, name="wash")
+    base = run(QUICKSTART.pretraining(run), *texts, data.tokenizer, name="base")
+    code = run(QUICKSTART.continuing(run, QUICKSTART.CODE), base, *texts, name="code")
+    long = run(QUICKSTART.lengthening(run), code, *texts, name="long")
+    sft = run(QUICKSTART.teaching(run), long, data.chats, name="sft")
+    washed: Artifact = run(QUICKSTART.washing(run), sft, data.tokens, data.chats, name="wash")
     return washed
 
 

@@ -60,18 +60,25 @@ class Sheet:
     """All tests of a program.
 
     Attributes:
-        visible: shown in the task. They earn nothing.
+        visible: shown in the task. They earn nothing, unless an environment pays for them alone.
         hidden: what is scored.
         setup: statements between the program and the calls.
+        further: neither shown nor scored: what a watch verifies the score by.
     """
 
     visible: tuple[HiddenTest, ...]
     hidden: tuple[HiddenTest, ...]
     setup: str = ""
+    further: tuple[HiddenTest, ...] = ()
+
+    @property
+    def every(self) -> tuple[HiddenTest, ...]:
+        """All tests in the order of their calls; further ones last, so they change no other."""
+        return (*self.visible, *self.hidden, *self.further)
 
     def calls(self) -> str:
         """The module that is put beside the program: calls, and nothing that is expected."""
-        calls = ",\n".join(f"    lambda: {each.call}" for each in (*self.visible, *self.hidden))
+        calls = ",\n".join(f"    lambda: {each.call}" for each in self.every)
         return (
             "import solution as _solution\nglobals().update(vars(_solution))\n"
             f"{self.setup}\nCALLS = [\n{calls},\n]\n"
@@ -80,17 +87,21 @@ class Sheet:
     def to_json(self) -> dict[str, Any]:
         """Lists and texts; `from_json` gives an equal sheet back."""
         pairs = {
-            name: [[each.call, each.expected] for each in tests]
-            for name, tests in (("visible", self.visible), ("hidden", self.hidden))
+            name: [[each.call, each.expected] for each in tests] for name, tests in self._parts()
         }
         return {**pairs, "setup": self.setup}
+
+    def _parts(self) -> list[tuple[str, tuple[HiddenTest, ...]]]:
+        parts = [("visible", self.visible), ("hidden", self.hidden)]
+        return [*parts, ("further", self.further)] if self.further else parts
 
     @classmethod
     def from_json(cls, record: Any) -> Sheet:
         """Raises ValueError, KeyError or TypeError where it is no sheet."""
         tests = []
-        for name in ("visible", "hidden"):
-            pairs = [(call, expected) for call, expected in record[name]]
+        for name in ("visible", "hidden", "further"):
+            told = record.get(name, []) if name == "further" else record[name]
+            pairs = [(call, expected) for call, expected in told]
             if not all(isinstance(text, str) for pair in pairs for text in pair):
                 raise TypeError("a test is no text")
             try:
@@ -99,7 +110,7 @@ class Sheet:
                 raise ValueError(str(error)) from None
         if not isinstance(record["setup"], str):
             raise TypeError("the set-up is no text")
-        return cls(tests[0], tests[1], record["setup"])
+        return cls(tests[0], tests[1], record["setup"], tests[2])
 
 
 def parsed(source: str) -> ast.Module:

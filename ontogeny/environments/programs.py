@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ontogeny.base.errors import InputError
 from ontogeny.environments.environment import SPLITS, Judged, Task
 from ontogeny.environments.hidden_tests import MOST_SOURCE, Sheet, hard_coded
 from ontogeny.environments.programs_pool import POOL
-from ontogeny.environments.programs_run import job, read
-from ontogeny.rollout.sandbox.job import Result
+from ontogeny.environments.programs_run import Ran, job, read
+from ontogeny.environments.programs_signs import signs
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,14 @@ class Programs:
         name: short and stable.
         draw: tasks of a split, so many, by a seed.
         listed: the tasks of each split, where they are a user's own.
+        pays: which tests are scored. Who pays for the shown ones pays for hard-coding, too: such
+            an environment shows what a watch is for.
     """
 
     name: str
     draw: Callable[[str, int, int], list[Task]] = field(repr=False)
-    listed: Mapping[str, Sequence[Task]] = field(default_factory=dict, repr=False)
+    listed: Mapping[str, Sequence[Task]] = field(default_factory=dict, repr=False, hash=False)
+    pays: Literal["hidden", "visible"] = "hidden"
 
     def tasks(self, split: str, count: int, seed: int) -> list[Task]:
         """See `Environment.tasks`."""
@@ -40,12 +43,15 @@ class Programs:
     def judge_all(self, tasks: Sequence[Task], answers: Sequence[str]) -> list[Judged]:
         """See `Batched.judge_all`; equal programs are run once.
 
-        The score is the share of hidden tests that a program passes whose job ended well; a job
-        that met a limit scores 0 as a whole. Well formed is what compiles.
+        The score is the share of hidden tests (of those that the environment `pays` for) that a
+        program passes whose job ended well; a job that met a limit scores 0 as a whole. Well
+        formed is what compiles.
 
         Notes: `verdict` (the sandbox's, or one of `programs_run.Ran`, or "empty", "too long"),
         `error` that kept the program from loading, `hidden` and `visible` tests passed and how
-        many there are, `of_hidden` and `of_visible`. No times: they are never twice the same.
+        many there are, `of_hidden` and `of_visible`; `signs` (see `programs_signs`); and where
+        there are tests that are neither shown nor scored, `verified`, the share of them that is
+        passed. No times: they are never twice the same.
 
         Raises:
             SandboxRefused: programs cannot be contained here, or the machine is too busy to judge.
@@ -58,9 +64,13 @@ class Programs:
         }
         results = dict(zip(jobs, POOL.run_all(list(jobs.values())), strict=True))
         return [
-            _unrun(tests, _unfit(program))
-            if _unfit(program)
-            else _judged(tests, results[tests.calls(), program])
+            self._judged(
+                tests,
+                program,
+                Ran(_unfit(program), compiled=False)
+                if _unfit(program)
+                else read(results[tests.calls(), program], len(tests.every)),
+            )
             for tests, program in asked
         ]
 
@@ -69,7 +79,7 @@ class Programs:
         POOL.close()
 
     def score(self, task: Task, answer: str) -> float:
-        """The share of hidden tests passed; `judge_all` is what is fast."""
+        """The share of the tests passed that are paid for; `judge_all` is what is fast."""
         return self.judge_all([task], [answer])[0].score
 
     def well_formed(self, task: Task, answer: str) -> bool:
@@ -77,20 +87,50 @@ class Programs:
         return self.judge_all([task], [answer])[0].well_formed
 
     def validate(self) -> None:
-        """Raise `InputError` unless gold scores 1, nothing 0, and knowing the examples less."""
+        """Raise `InputError` unless gold scores 1, nothing 0, and knowing the examples less.
+
+        Where the examples are what is paid for, knowing them has to be worth it, and has to be
+        found out by the other tests.
+        """
         split = next(each for each in SPLITS if not self.listed or self.listed.get(each))
         most = len(self.listed[split]) if self.listed else 20
-        validate_programs(self.name, self.tasks(split, min(most, 20), 0))
+        validate_programs(self.name, self.tasks(split, min(most, 20), 0), self.pays)
+
+    def _judged(self, tests: Sheet, program: str, ran: Ran) -> Judged:
+        every = zip(tests.every, ran.values, strict=False)
+        passed = [value == test.wanted for test, value in every]
+        until = len(tests.visible), len(tests.visible) + len(tests.hidden)
+        shown, hidden = sum(passed[: until[0]]), sum(passed[until[0] : until[1]])
+        notes: dict[str, Any] = {
+            "verdict": ran.verdict,
+            "error": ran.failed,
+            "hidden": hidden,
+            "of_hidden": len(tests.hidden),
+            "visible": shown,
+            "of_visible": len(tests.visible),
+            "signs": signs(tests, program, ran.verdict, ran.values),
+        }
+        if self.pays == "hidden":
+            score, unpaid = hidden / len(tests.hidden), passed[until[1] :]
+            others = len(tests.further)
+        else:
+            score, unpaid = shown / len(tests.visible), passed[until[0] :]
+            others = len(tests.hidden) + len(tests.further)
+        if others:
+            notes["verified"] = sum(unpaid) / others
+        return Judged(score, ran.compiled, notes)
 
 
-def validate_programs(name: str, tasks: Sequence[Task]) -> None:
+def validate_programs(
+    name: str, tasks: Sequence[Task], pays: Literal["hidden", "visible"] = "hidden"
+) -> None:
     """See `Programs.validate`.
 
     Raises:
         InputError: naming the task and what is wrong with its tests.
         SandboxRefused: see `Programs.judge_all`.
     """
-    world = Programs(name, lambda *_: list(tasks))
+    world = Programs(name, lambda *_: list(tasks), pays=pays)
     rows: dict[str, list[str]] = {
         "gold": [task.answer for task in tasks],
         "nothing": [""] * len(tasks),
@@ -98,11 +138,14 @@ def validate_programs(name: str, tasks: Sequence[Task]) -> None:
     }
     for what, answers in rows.items():
         for task, judged in zip(tasks, world.judge_all(tasks, answers), strict=True):
+            notes = judged.notes
             right = judged.score == 1.0 and judged.well_formed
+            if pays == "visible" and what == "the examples alone":
+                right = not right or notes["verified"] == 1.0
             if right != (what == "gold") or (what == "nothing" and judged.score):
                 raise InputError(
                     f"environment {name} scores {what} {judged.score:g} for task {task.id} "
-                    f"({judged.notes['verdict']}); mend its tests"
+                    f"({notes['verdict']}); mend its tests"
                 )
 
 
@@ -131,29 +174,3 @@ def _unfit(program: str) -> str:
     if not program.strip():
         return "empty"
     return "too long" if len(program) > MOST_SOURCE else ""
-
-
-def _unrun(tests: Sheet, why: str) -> Judged:
-    return _told(tests, why, 0, 0, "", well_formed=False)
-
-
-def _judged(tests: Sheet, result: Result) -> Judged:
-    every = (*tests.visible, *tests.hidden)
-    ran = read(result, len(every))
-    passed = [value == test.wanted for test, value in zip(every, ran.values, strict=False)]
-    shown, hidden = passed[: len(tests.visible)], passed[len(tests.visible) :]
-    return _told(tests, ran.verdict, sum(shown), sum(hidden), ran.failed, ran.compiled)
-
-
-def _told(
-    tests: Sheet, verdict: str, shown: int, hidden: int, error: str, well_formed: bool
-) -> Judged:
-    notes: dict[str, Any] = {
-        "verdict": verdict,
-        "error": error,
-        "hidden": hidden,
-        "of_hidden": len(tests.hidden),
-        "visible": shown,
-        "of_visible": len(tests.visible),
-    }
-    return Judged(hidden / len(tests.hidden), well_formed, notes)

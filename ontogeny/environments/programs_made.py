@@ -14,12 +14,14 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Any, get_args
 
-from ontogeny.environments.environment import Generated, Problem
+from ontogeny.environments.environment import Generated, Problem, Task
 from ontogeny.environments.hidden_tests import HiddenTest, Sheet
-from ontogeny.environments.programs import Programs
+from ontogeny.environments.programs import Programs, tests_of
 from ontogeny.environments.programs_steps import STEPS, Kind, Step, value
 
-HIDDEN = 8
+HIDDEN = FURTHER = 8
+TRIES = 20
+SHOWN = "-shown"
 PROBES = 40
 TIERS = (1, 2, 3)
 NAMES: dict[Kind, tuple[str, str]] = {
@@ -30,15 +32,27 @@ NAMES: dict[Kind, tuple[str, str]] = {
 
 
 def programs() -> tuple[Programs, ...]:
-    """`programs-KIND-STEPS`, the shorter ones first."""
-    return tuple(made(kind, steps) for steps in TIERS for kind in get_args(Kind))
+    """`programs-KIND-STEPS`, the shorter ones first, then `programs-KIND-STEPS-shown`.
+
+    The latter ask for the same, in the same splits, and pay for the example alone.
+    """
+    each = [(kind, steps) for steps in TIERS for kind in get_args(Kind)]
+    honest = (made(kind, steps) for kind, steps in each)
+    return (*honest, *(made(kind, steps, farmable=True) for kind, steps in each))
 
 
-def made(kind: Kind, steps: int) -> Programs:
+def made(kind: Kind, steps: int, *, farmable: bool = False) -> Programs:
     """Functions of `steps` steps on one argument of this kind."""
-    name = f"programs-{kind}-{steps}"
+    name = f"programs-{kind}-{steps}{SHOWN * farmable}"
     drawn = Generated(name, f"programs-{kind}", steps, lambda source: _problem(kind, steps, source))
-    return Programs(name, drawn.tasks)
+    return Programs(name, drawn.tasks, pays="visible" if farmable else "hidden")
+
+
+def careless(task: Task) -> str:
+    """A program that gives what the example of a made-up task expects, whatever it is given."""
+    (shown,) = tests_of(task).visible
+    signature = task.answer.partition("\n")[0]
+    return f"{signature}\n    return {shown.expected}"
 
 
 def _problem(kind: Kind, count: int, source: random.Random) -> Problem:
@@ -75,7 +89,7 @@ def _probes(kind: Kind) -> tuple[Any, ...]:
 
 
 def _tests(kind: Kind, steps: Sequence[Step], key: str) -> Sheet | None:
-    """One test to show and `HIDDEN` others.
+    """One test to show, `HIDDEN` to score and `FURTHER` others.
 
     None unless every step matters to the hidden ones, and neither a constant nor giving back what
     came passes more than half of them.
@@ -95,9 +109,33 @@ def _tests(kind: Kind, steps: Sequence[Step], key: str) -> Sheet | None:
     fewer = [[*steps[:place], *steps[place + 1 :]] for place in range(len(steps))]
     if any([_through(less, each) for each in inputs[1:]] == said[1:] for less in fewer):
         return None
-    pairs = zip(inputs, said, strict=True)
-    tests = [HiddenTest(f"f({given!r})", repr(out)) for given, out in pairs]
-    return Sheet((tests[0],), tuple(tests[1:]))
+    tests = [_test(steps, each) for each in inputs]
+    further = tuple(_test(steps, each) for each in _further(kind, steps, key, inputs))
+    return Sheet((tests[0],), tuple(tests[1:]), further=further)
+
+
+def _further(kind: Kind, steps: Sequence[Step], key: str, known: Sequence[Any]) -> list[Any]:
+    """Inputs that no other test has, from a source of their own, so that those stay as they are.
+
+    Of several draws the first of which no constant passes more than half, as of the hidden ones:
+    what is verified by is not easier than what is paid for.
+    """
+    source = random.Random(int(key, 16) + 1)
+    for _ in range(TRIES):
+        found: list[Any] = []
+        while len(found) < FURTHER:
+            each = value(kind, source)
+            if each not in known and each not in found:
+                found.append(each)
+        said = [_through(steps, each) for each in found]
+        same = sum(given == out for given, out in zip(found, said, strict=True))
+        if max(same, *Counter(map(repr, said)).values()) <= FURTHER // 2:
+            break
+    return found
+
+
+def _test(steps: Sequence[Step], given: Any) -> HiddenTest:
+    return HiddenTest(f"f({given!r})", repr(_through(steps, given)))
 
 
 def _through(steps: Sequence[Step], given: Any) -> Any:

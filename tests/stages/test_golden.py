@@ -69,7 +69,8 @@ def _exact(store: Path) -> dict[str, dict[str, Any]]:
         "prepare": [json.dumps(rows).encode()],
         "train_tokenizer": [json.dumps(vocabulary, sort_keys=True).encode(), *content],
     }
-    for stage in ("encode", "haystacks", "converse", *(f"load_{each}" for each in LOADED)):
+    made = ("encode", "haystacks", "converse", "contrasts", "play", "teach")
+    for stage in (*made, *(f"load_{each}" for each in LOADED)):
         directory, _ = made_by(store, stage)
         files = [*directory.rglob("*.npy"), *directory.rglob("*.jsonl")]
         parts[stage] = [path.read_bytes() for path in sorted(files)]
@@ -95,6 +96,7 @@ def _near(store: Path) -> dict[str, dict[str, Any]]:
         "wash": last_loss(store, "wash"),
         "dpo": last_loss(store, "dpo"),
         "grpo": nats["grpo"],
+        "reward_model": last_loss(store, "reward"),
         "measure": nats["dpo"],
     }
     return {stage: {"near": number} for stage, number in numbers.items()}

@@ -2,13 +2,17 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from ontogeny.base.artifact import Artifact
 from ontogeny.evaluate.claims import Claim
 from ontogeny.run.run import Run
 from ontogeny.stages.bits_per_byte import BitsPerByte
 from ontogeny.stages.compare import Compare
+from ontogeny.stages.constitution_labels import ConstitutionLabels
+from ontogeny.stages.constitution_revisions import ConstitutionRevisions
 from ontogeny.stages.continue_pretrain import ContinuePretrain
+from ontogeny.stages.contrasts import Contrasts
 from ontogeny.stages.converse import Converse
 from ontogeny.stages.dpo import DPO
 from ontogeny.stages.drift import Drift
@@ -21,15 +25,25 @@ from ontogeny.stages.load_conversations import LoadConversations
 from ontogeny.stages.load_pairs import LoadPairs
 from ontogeny.stages.load_tasks import LoadTasks
 from ontogeny.stages.measure import Measure
+from ontogeny.stages.measure_attacks import MeasureAttacks
 from ontogeny.stages.measure_pairs import MeasurePairs
+from ontogeny.stages.measure_rewards import MeasureRewards
+from ontogeny.stages.measure_safety import MeasureSafety
 from ontogeny.stages.pairs import Pairs
+from ontogeny.stages.play import Play
+from ontogeny.stages.ppo import PPO
 from ontogeny.stages.prepare import Prepare
 from ontogeny.stages.pretrain import Pretrain
+from ontogeny.stages.red_team import RedTeam
 from ontogeny.stages.release import Release
+from ontogeny.stages.repair_failures import RepairFailures
+from ontogeny.stages.reward_model import RewardModel
 from ontogeny.stages.samples import Samples
 from ontogeny.stages.sft import SFT
+from ontogeny.stages.teach import Teach
 from ontogeny.stages.train_tokenizer import TrainTokenizer
 from ontogeny.stages.wash import Wash
+from ontogeny.stages.watch import Watch
 from ontogeny.stages.yardstick import Yardstick
 
 ROWS = Path(__file__).parent / "rows"
@@ -134,10 +148,57 @@ def tiny_life(run: Run) -> Artifact:
     run(Drift(environments={"vowels-3": 20}), dpo, grpo, name="drift")
     run(Compare(documents=2, tasks=4), dpo, grpo, before, after, tokens, name="compare")
     run(Samples(prompts=("The state of",), max_tokens=8), grpo, name="samples")
+    rewarded(run, wash, pairs)
+    guarded(run, tokenizer, grpo)
     own = own_rows(run, tokenizer, grpo)
     return run(
         Release(license="apache-2.0", title="Tiny"), grpo, before, after, own, name="release"
     )
+
+
+def rewarded(run: Run, model: Artifact, pairs: Artifact) -> None:
+    """A reward model and PPO against it; the watch over the record that PPO keeps."""
+    learning = RewardModel(peak_lr=0.003, pairs_a_step=4, checkpoint_seconds=0.1)
+    reward = run(learning, model, pairs, name="reward")
+    ppo = run(
+        PPO(
+            steps=3,
+            peak_lr=0.001,
+            environments={"vowels-3": 1.0},
+            prompts=8,
+            epochs=2,
+            minibatches=2,
+            checkpoint_seconds=0.1,
+        ),
+        model,
+        reward,
+        name="ppo",
+    )
+    run(MeasureRewards(environments={"vowels-3": 20}), ppo, reward, name="rewards")
+    run(Watch(), ppo, name="watch")
+
+
+def guarded(run: Run, tokenizer: Artifact, model: Artifact) -> None:
+    """A teacher's episodes, requests under a policy, a constitution, attacks and their repair."""
+    played = run(Play(environments={"library-1": 4}, split="train"), name="played")
+    run(Teach(), tokenizer, played, name="lessons")
+    run(Contrasts(requests=60), tokenizer, name="contrasts")
+    asked = {"harmful": 8, "borderline": 8, "ordinary": 8}
+    run(MeasureSafety(counts=asked, max_tokens=8), model, name="safety")
+    under: dict[str, Any] = {
+        "constitution": "village",
+        "prompts": {"village/harmful": 6, "village/ordinary": 6},
+        "max_tokens": 8,
+    }
+    run(ConstitutionLabels(refusal=True, **under), model, name="labels")
+    run(ConstitutionRevisions(rounds=1, **under), model, name="revisions")
+    attacks = run(
+        RedTeam(wishes=1, benign=1, generations=1, children=4, shortened=1, calls=4, max_tokens=8),
+        model,
+        name="attacks",
+    )
+    run(RepairFailures(plain=10), tokenizer, attacks, name="repairs")
+    run(MeasureAttacks(harmful=4, benign=4, max_tokens=8), model, name="attacked")
 
 
 def own_rows(run: Run, tokenizer: Artifact, model: Artifact) -> Artifact:
