@@ -1,4 +1,4 @@
-"""DPO, PPO and GRPO from the same model, on the same tasks, for about as many FLOPs each.
+"""DPO, PPO and GRPO from the same model, on the same tasks, beside what each of them costs.
 
     ontogeny run preferences                      # makes what it needs of quickstart, or finds it
     ontogeny run preferences:evidence             # and a placebo, and a reward model pushed too far

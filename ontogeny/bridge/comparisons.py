@@ -24,6 +24,7 @@ from ontogeny.bridge.reward_model import RewardModel, judged, save_reward
 from ontogeny.objectives.batch import Batch
 from ontogeny.objectives.reward import BradleyTerry, Compared
 from ontogeny.plan.rewards import OverComparisons
+from ontogeny.plan.shape import Shape
 from ontogeny.run.work import Made, Work
 from ontogeny.text.tokenizer import Tokenizer
 
@@ -32,9 +33,13 @@ LEADS = "heldout.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Comparison(Pair):
-    """Two whole sequences, each behind a target that nothing reads, and how sure the label is."""
+    """Two whole sequences, each behind a target that nothing reads, and how sure the label is.
+
+    `asked` is the prompt, whose pairs are not independent of one another.
+    """
 
     probability: float = 1.0
+    asked: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +49,13 @@ class Learnt:
     Attributes:
         leads: reward of the chosen answer less that of the rejected one, of each held-out pair.
         labels: how likely the chosen one was said to be the better.
+        prompts: which prompt it answers, counted from 0.
     """
 
     made: Made
     leads: list[float]
     labels: list[float]
+    prompts: list[int]
 
 
 def learn_reward(config: OverComparisons, work: Work, parent: Artifact, pairs: Artifact) -> Learnt:
@@ -58,7 +65,8 @@ def learn_reward(config: OverComparisons, work: Work, parent: Artifact, pairs: A
     what the parent, or whoever the pairs come from, says.
 
     Raises:
-        InputError: when there are fewer pairs than one step takes, or a pair exceeds the context.
+        InputError: when there are fewer pairs than one step takes, or a pair exceeds the context
+            or the vocabulary.
         CorruptArtifact: a line holds no pair.
     """
     model, tokenizer = load_model(parent)
@@ -72,7 +80,7 @@ def learn_reward(config: OverComparisons, work: Work, parent: Artifact, pairs: A
             f"'{pairs.name}' has {len(known)} pairs to learn from, a step takes {at_once}; "
             "make more pairs"
         )
-    width = _width([*known, *heldout], model.shape.context)
+    width = _width([*known, *heldout], model.shape)
     seed = work.named_seed("data")
     steps = ComparisonSteps(known, at_once, count, width, tokenizer.pad, seed, config.micro_rows)
     counters, speed = fit(
@@ -87,9 +95,9 @@ def learn_reward(config: OverComparisons, work: Work, parent: Artifact, pairs: A
     _write_leads(work.payload / LEADS, heldout, rated)
     read = sum(map(joined_length, known)) / len(known)
     tokens = round(read * count * at_once + read * (len(known) + len(heldout)))
-    # no logits: three products less with the head
+    # no logits: three products less with the head, two where it is frozen
     rate = train_flops_per_token(model.shape, config.adapter, width)
-    rate -= 6 * model.shape.head_parameters
+    rate -= (6 if config.adapter is None else 4) * model.shape.head_parameters
     made = Made(
         metrics={
             "steps": count,
@@ -104,16 +112,27 @@ def learn_reward(config: OverComparisons, work: Work, parent: Artifact, pairs: A
         flops=round(read * count * at_once) * rate,
     )
     leads = [float(pair[0] - pair[1]) for pair in rated]
-    return Learnt(made, leads, [each.probability for each in heldout])
+    distinct = dict.fromkeys(each.asked for each in heldout)
+    numbers = {prompt: number for number, prompt in enumerate(distinct)}
+    prompts = [numbers[each.asked] for each in heldout]
+    return Learnt(made, leads, [each.probability for each in heldout], prompts)
 
 
-def _width(pairs: Sequence[Pair], context: int) -> int:
+def _width(pairs: Sequence[Pair], shape: Shape) -> int:
     """Tokens of a row that holds every pair.
 
     Raises:
-        InputError: an answer with its prompt exceeds the context.
+        InputError: an answer with its prompt exceeds the context, or holds a strange id.
     """
-    longest = max(each.positions for pair in pairs for each in (pair.chosen, pair.rejected))
+    said = [each for pair in pairs for each in (pair.chosen, pair.rejected)]
+    context, last = shape.context, shape.vocab_size - 1
+    strange = {id_ for each in said for id_ in each.prompt if not 0 <= id_ <= last}
+    if strange:
+        raise InputError(
+            f"a pair holds id {max(strange)}, the model's vocabulary ends at {last}; make the "
+            "pairs with the model's tokenizer"
+        )
+    longest = max(each.positions for each in said)
     if longest > context:
         raise InputError(
             f"a prompt with its answer takes {longest} tokens, the model's context is {context}; "
@@ -137,8 +156,8 @@ def comparisons(
     if HELDOUT in artifact.record.files and artifact.file(HELDOUT).stat().st_size:
         return known, _read(artifact, HELDOUT, tokenizer)
     sides: tuple[list[Comparison], list[Comparison]] = ([], [])
-    for prompt, pair in zip((p.chosen.prompt for p in read_pairs(artifact)), known, strict=True):
-        sides[_draw(prompt) < share].append(pair)
+    for pair in known:
+        sides[_draw(pair.asked) < share].append(pair)
     return sides
 
 
@@ -160,7 +179,8 @@ def _read(artifact: Artifact, name: str, tokenizer: Tokenizer) -> list[Compariso
             reason = "probability is no number from 0 to 1; make the pairs again"
             raise CorruptArtifact(reason, file=path, line=number)
         chosen, rejected = (_whole(e, stops, tokenizer.pad) for e in (pair.chosen, pair.rejected))
-        found.append(Comparison(chosen, rejected, probability=float(sure)))
+        asked = pair.chosen.prompt
+        found.append(Comparison(chosen, rejected, probability=float(sure), asked=asked))
     return found
 
 
@@ -183,16 +203,21 @@ class ComparisonSteps(PairSteps):
         answer_M = (weights_M.cumsum(0) - 1) * weights_M
         divided = iter([_fork(each) for each in pairs])
         counts = (packed.weights_BT.sum(1) / 2).int().tolist()  # padding stands behind them
+        longest = max(e.positions for pair in pairs for e in (pair.chosen, pair.rejected))
+        documents = [
+            [*row[:count], *_padding(row[count:], longest)]
+            for row, count in zip(packed.documents, counts, strict=True)
+        ]
         forks = [
             [next(divided) if place < count else None for place in range(len(row))]
-            for row, count in zip(packed.documents, counts, strict=True)
+            for row, count in zip(documents, counts, strict=True)
         ]
         sure = [each.probability for each in pairs if isinstance(each, Comparison)]
         return Compared(
             packed.tokens_BT,
             packed.targets_BT,
             packed.weights_BT,
-            packed.documents,
+            documents,
             name,
             forks,
             answer_BT=answer_M.long().view_as(packed.answer_BT),
@@ -203,6 +228,12 @@ class ComparisonSteps(PairSteps):
     def _pieces(self, drawn: Sequence[Pair], most_rows: int) -> list[tuple[slice, int]]:
         found = pieces([joined_length(each) for each in drawn], self.width, most_rows)
         return [(slice(2 * part.start, 2 * part.stop), rows) for part, rows in found]
+
+
+def _padding(lengths: Sequence[int], longest: int) -> list[int]:
+    """These tokens in documents of at most `longest`: a row may hold more than a context does."""
+    left = sum(lengths)
+    return [min(longest, left - start) for start in range(0, left, longest)]
 
 
 def snug(lengths: Sequence[int], width: int) -> int:

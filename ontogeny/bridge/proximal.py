@@ -33,6 +33,7 @@ from ontogeny.plan.memory import Load
 from ontogeny.plan.rewards import OverExperience
 from ontogeny.rollout.reward import Reward, rate_trajectories
 from ontogeny.rollout.rolled import Row, mean, row, write_rows
+from ontogeny.rollout.trajectory import finite
 from ontogeny.run.work import Made, Work
 from ontogeny.text.tokenizer import Tokenizer
 
@@ -211,21 +212,22 @@ class ProximalSteps:
         episodes = self.player.play(self.played)
         scores = self._scores(episodes)
         self.played, self.taken = self.played + 1, 0
-        finite = np.isfinite(scores)
-        kept = [each for each, good in zip(episodes, finite, strict=True) if good]
+        judged = np.isfinite(scores)
+        kept = [each for each, good in zip(episodes, judged, strict=True) if good]
         taught = teach(
             self.play,
             self.model,
             self.reference,
             kept,
-            self._dealt(scores[finite].tolist()),
+            self._dealt(scores[judged].tolist()),
             self._width([each.told().positions for each in kept]),
             self.tokenizer.pad,
         )
         self.lessons, self.gap = taught.lessons, max(self.gap, taught.gap)
         told = row(self.played, scores.tolist(), [each.trajectory for each in episodes])
         if self.reward is not None:  # the environments' verdict was not learnt from
-            told["verified"] = [each.score for each in episodes]
+            told["verified"] = [finite(each.score) for each in episodes]
+            told["judge"] = "reward_model"
         measured = {"kl": taught.kl, "explained": taught.explained, "ratio_gap": taught.gap}
         self.rows.append(told | measured)
         self.tell(self.rows[-1])

@@ -66,7 +66,7 @@ def reinforce(
     answers = config.steps * config.prompts * config.group
     width = min(ROW, model.shape.context)
     rates = train_flops_per_token(model.shape, config.adapter, width)
-    rates += model.shape.forward_flops_per_token(width)
+    rates += model.shape.forward_flops_per_token(width) * (1 + (reference is not None))
     return Made(
         metrics={
             "steps": config.steps,

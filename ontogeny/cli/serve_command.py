@@ -41,6 +41,7 @@ class Options:
     slots: int = 4
     length: int | None = None
     waiting: int = 32
+    wait_seconds: float = 30.0
     requests_a_minute: float | None = None
     weights: Literal["fp32", "int8", "bf16"] = "fp32"
     grace_seconds: float = 10.0
@@ -65,6 +66,7 @@ def serve(reference: str, root: Path, options: Options) -> None:
         limits = Limits(
             slots=options.slots,
             waiting=options.waiting,
+            wait_seconds=options.wait_seconds,
             requests_a_minute=options.requests_a_minute,
             grace_seconds=options.grace_seconds,
         )
@@ -89,7 +91,7 @@ def serve(reference: str, root: Path, options: Options) -> None:
         async def live() -> None:
             service = Service(served, aside)
             meters, log = Meters(), None if options.quiet else Log()
-            hosts = tuple(dict.fromkeys((*LOOPBACK, options.host)))
+            hosts = tuple(dict.fromkeys((*LOOPBACK, options.host.lower())))
             app = application(service, Gate(limits), keys, meters, log, hosts)
 
             def ready(_: Callable[[], None]) -> None:

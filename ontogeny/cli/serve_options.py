@@ -30,6 +30,9 @@ def serve(
     waiting: Annotated[
         int, typer.Option(min=0, help="Requests that may wait for a slot; more hear 503.")
     ] = 32,
+    wait: Annotated[
+        float, typer.Option(min=0.001, help="Seconds of waiting beyond which more hear 503.")
+    ] = 30.0,
     requests_a_minute: Annotated[
         float | None, typer.Option(min=0.01, help="Of one key; more hear 429.")
     ] = None,
@@ -56,6 +59,7 @@ def serve(
         slots=slots,
         length=length,
         waiting=waiting,
+        wait_seconds=wait,
         requests_a_minute=requests_a_minute,
         weights=weights,
         grace_seconds=grace,

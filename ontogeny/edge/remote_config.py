@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from ontogeny.base.config import execution
 from ontogeny.base.errors import InputError, NoSpace
 
 Kind = Literal["vllm", "llama.cpp", "ollama", "openai", "other"]
@@ -69,6 +70,8 @@ NO_LIMITS = Limits()
 class RemoteConfig:
     """A model behind an OpenAI-compatible server.
 
+    What answers is identity; where it is reached, by which key and what it may cost is not.
+
     Args:
         url: of the API, as in http://127.0.0.1:8000/v1.
         model: its name there; "" where the server has one.
@@ -93,19 +96,19 @@ class RemoteConfig:
         InputError: a value is out of its range, or a limit in dollars stands without a price.
     """
 
-    url: str
+    url: str = field(metadata={"execution": True})
     model: str = ""
-    key_variable: str = ""
-    plain_key: bool = False
+    key_variable: str = execution("")
+    plain_key: bool = execution(False)
     speaks: Speaks = "chat"
     server: Literal["auto", "vllm", "llama.cpp", "ollama", "openai", "other"] = "auto"
     log_probs: bool = False
     fields: Mapping[str, Any] = field(default_factory=dict)
-    deadline_seconds: float = 600.0
-    most_retries: int = 6
-    concurrency: int = 8
-    price: Price | None = None
-    limits: Limits = NO_LIMITS
+    deadline_seconds: float = execution(600.0)
+    most_retries: int = execution(6)
+    concurrency: int = execution(8)
+    price: Price | None = execution(None)
+    limits: Limits = execution(NO_LIMITS)
 
     def __post_init__(self) -> None:
         if self.speaks not in get_args(Speaks):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ontogeny.base.config import execution
-from ontogeny.base.errors import InputError
+from ontogeny.base.errors import InputError, printable
 from ontogeny.base.files import read_json, write_json
 from ontogeny.edge.remote_config import LimitReached, Limits, Price, RemoteConfig
 from ontogeny.edge.remote_policy import RemotePolicy, connect
@@ -133,13 +133,8 @@ class Teacher:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """Bytes."""
+        """Bytes in chat, else the model's own."""
         return self._policy.tokenizer
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What could not be checked of the server."""
-        return tuple(self._policy.server.notes)
 
     async def sample(self, request: Request, sink: Sink | None = None) -> Completion:
         """See `RemotePolicy.sample`."""
@@ -156,14 +151,15 @@ class Teacher:
             self._account.keep(self._policy.spent.to_json())
 
     def told(self) -> str:
-        """What it cost so far, all sessions together."""
+        """What it cost so far, all sessions together, and what could not be checked of it."""
         total = self._account.keep(self._policy.spent.to_json())
         priced = self._policy.spent.dollars is not None
         cost = f"${total['dollars']:.4f} at most" if priced else "price unknown"
-        return (
+        spent = (
             f"{self._policy.server.model}: {total['requests']:.0f} requests, "
             f"{total['prompt_tokens']:.0f} tokens in, {total['completion_tokens']:.0f} out, {cost}"
         )
+        return printable("; ".join((spent, *self._policy.server.notes)))
 
 
 @contextmanager
@@ -182,6 +178,19 @@ def teacher(server: Server, account: Path) -> Iterator[Teacher]:
             f"server.url is not set, and nothing that '{server.model}' answered is kept here; "
             "say where it is"
         )
+    with accounted(server.config(), account) as policy:
+        yield policy
+
+
+@contextmanager
+def accounted(
+    config: RemoteConfig, account: Path, tokenizer: Tokenizer | None = None
+) -> Iterator[Teacher]:
+    """The model behind a config whose limits hold for all sessions together; see `teacher`.
+
+    Args:
+        tokenizer: the model's own, to speak by ids.
+    """
     kept = Account.open(account)
-    with connect(kept.left(server.config())) as policy:
+    with connect(kept.left(config), tokenizer) as policy:
         yield Teacher(policy, kept)

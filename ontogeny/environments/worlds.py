@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from ontogeny.base.errors import InputError
 from ontogeny.environments.airline import AIRLINE
 from ontogeny.environments.catalogue import environment
 from ontogeny.environments.environment import Environment, Task
 from ontogeny.environments.errands import DESKS
+from ontogeny.environments.playable import Playable
 from ontogeny.environments.repository import Repository
 from ontogeny.environments.repository_hacks import AGENTS, Agent
 from ontogeny.environments.repository_reader import reading
@@ -26,7 +27,6 @@ from ontogeny.environments.session import Operation
 from ontogeny.environments.tau import read_tau
 from ontogeny.environments.tooled import ToolEnvironment
 
-Playable: TypeAlias = Environment | ToolEnvironment
 DOMAINS: Mapping[str, Mapping[str, Operation]] = MappingProxyType(
     {"airline": AIRLINE, "retail": RETAIL}
 )

@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Any
 
 from ontogeny.environments.episodes import Episode
-from ontogeny.evaluate.intervals import wilson
 from ontogeny.evaluate.series import Series, proportion
 
 
@@ -58,9 +57,6 @@ class Turnout:
         found: dict[str, Any] = {}
         for name, series in self.series.items():
             level = proportion(series, f"{name} {seed}")
-            if level.value in (0.0, 1.0):
-                # a bootstrap would be certain; calls of one episode are not independent
-                level = wilson(round(level.value * len(series.units)), len(series.units))
             low, high = level.low, level.high
             found[name] = {"estimate": level.value, "low": low, "high": high, "units": level.units}
         tooled = [each for each in self._notes if "attempts" in each]

@@ -23,7 +23,7 @@ import numpy as np
 
 from ontogeny.base.errors import InputError
 from ontogeny.evaluate.student import Bounded, growth, level
-from ontogeny.evaluate.watch_rows import Row, gaps, sign_shares, told
+from ontogeny.evaluate.watch_rows import Row, gaps, judged_apart, sign_shares, told
 
 Verdict = Literal["silent", "speaks", "cannot tell"]
 FALSE_ALARMS = 0.01
@@ -139,7 +139,7 @@ def watch(
     ]
     tests += [_paired(what, *pair, tolerance, shares[what]) for what, pair in pairs.items()]
     verified = "gap" in series or "gap" in pairs
-    verdict, why = _verdict(tests, verified, tolerance)
+    verdict, why = _verdict(tests, "" if verified else _unverified(rows), tolerance)
     of_gap = [each.growth for each in tests if each.what == "gap"]
     last = of_gap[len(windows) - 1] if "gap" in series else of_gap[-1] if of_gap else None
     return Watched(verdict, why, tests, last, (*_standing(tests, tolerance), *_drift(rows)))
@@ -221,13 +221,14 @@ def _told(
     return Tested(what, where, before, after, shown, bound, tolerated, more and bound > tolerated)
 
 
-def _verdict(tests: Sequence[Tested], verified: bool, tolerance: Tolerance) -> tuple[Verdict, str]:
+def _verdict(tests: Sequence[Tested], blind: str, tolerance: Tolerance) -> tuple[Verdict, str]:
+    """`blind` says why there is no gap to look at, if there is none."""
     speaking = [each for each in tests if each.speaks]
     if speaking:
         most = max(speaking, key=lambda each: (each.what == "gap", each.bound - each.tolerated))
         return "speaks", describe(most)
-    if not verified:
-        return "cannot tell", "no verifier: the environments leave no second verdict"
+    if blind:
+        return "cannot tell", blind
     (widest, *_) = sorted(
         (each for each in tests if each.what == "gap"), key=lambda each: -each.growth.value
     )
@@ -253,8 +254,16 @@ def describe(test: Tested) -> str:
 def _too_little(rows: Sequence[Row], exam: bool) -> str:
     if rows and len(rows) < LEAST_STEPS:
         return f"{len(rows)} steps are too few, {LEAST_STEPS} are needed"
+    if judged_apart(rows):
+        return _unverified(rows)
     seen = "rollouts and exams" if exam and rows else "exams" if exam else "rollouts"
     return f"no verifier: no second verdict and no sign is in the {seen}"
+
+
+def _unverified(rows: Sequence[Row]) -> str:
+    if judged_apart(rows):
+        return "a reward model's rewards are on another scale than the verifier's scores"
+    return "no verifier: the environments leave no second verdict"
 
 
 def _standing(tests: Sequence[Tested], tolerance: Tolerance) -> tuple[str, ...]:

@@ -30,14 +30,24 @@ def read_rows(file: Path) -> list[Row]:
         for number, line in enumerate(lines, 1):
             try:
                 rows.append(_checked(json.loads(line)))
-            except (ValueError, TypeError, KeyError) as error:
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
                 reason = f"no line of a rollout record ({error}); make the artifact again"
                 raise CorruptArtifact(reason, file=file, line=number) from None
     return rows
 
 
+def judged_apart(rows: Sequence[Row]) -> bool:
+    """Whether something else than the environments judged, on a scale of its own."""
+    return any("judge" in row for row in rows)
+
+
 def gaps(rows: Sequence[Row]) -> np.ndarray | None:
-    """Reward less verifier, the mean of a step where both are told; None: a step has neither."""
+    """Reward less verifier, the mean of a step where both are told; None: a step has neither.
+
+    None, too, where the two are on different scales: a difference would say nothing.
+    """
+    if judged_apart(rows):
+        return None
     found = []
     for row in rows:
         pairs = zip(row["rewards"], row["verified"], strict=True)

@@ -80,7 +80,7 @@ def load(reference: str) -> Recipe:
     module = _module(path)
     function = _function(module, wanted or path.stem, path)
     goes_on = getattr(module, GOES_ON, "")
-    if goes_on and goes_on not in shipped():
+    if goes_on and (not isinstance(goes_on, str) or goes_on not in shipped()):
         raise InputError(f"{GOES_ON} is {goes_on!r}, which is no shipped recipe", file=path)
     return Recipe(function.__name__, path, function, goes_on)
 

@@ -15,6 +15,8 @@ from ontogeny.base.errors import CorruptArtifact, InputError
 from ontogeny.safety.archive import FILE, REFUSALS, Cell, Elite, Success
 from ontogeny.safety.attack_table import attack
 
+HOLDING = ("held_families", "held_share")
+"""The numbers of a search that say what is held out."""
 _LISTS = ("steps", "prompt", "rejected")
 
 
@@ -84,6 +86,21 @@ def read_refusals(attacks: Artifact) -> Iterator[Refusal]:
                 raise CorruptArtifact(
                     f"no refusal ({error}); make it again", file=path, line=number
                 ) from None
+
+
+def check_held(attacks: Sequence[Artifact]) -> None:
+    """Refuses archives that hold out unlike things: one would teach what another holds out.
+
+    Raises:
+        InputError: naming two of them.
+    """
+    for each in attacks[1:]:
+        first = attacks[0]
+        if any(each.record.config.get(n) != first.record.config.get(n) for n in HOLDING):
+            raise InputError(
+                f"'{first.name}' and '{each.name}' do not hold out the same; search both with one "
+                f"{' and '.join(HOLDING)}"
+            )
 
 
 def failures(attacks: Iterable[Artifact]) -> list[Failure]:

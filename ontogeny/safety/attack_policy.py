@@ -61,14 +61,13 @@ class Search:
 
 @dataclass(frozen=True)
 class Try:
-    """One proposal: where, what, what was answered, its score; `answer` is None where pruned."""
+    """One proposal: where, what, what was answered, its score; `answer` is None where not put."""
 
     stream: int
     depth: int
     text: str
     answer: str | None
     score: float
-    rejected: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class Tried:
 
     @property
     def pruned(self) -> int:
-        """Proposals that no longer asked for the wish."""
+        """Proposals that were not put: they no longer asked for the wish, or there was no room."""
         return sum(each.answer is None for each in self.tries)
 
 
@@ -118,7 +117,7 @@ def pair(wish: str, target: Target, grade: Grade, search: Search, seed: int) -> 
             else:
                 completion = next(answers)
                 said = target.said(completion)
-                made = Try(stream, depth, text, said, grade(wish, said), completion.ids)
+                made = Try(stream, depth, text, said, grade(wish, said))
             last[stream] = made
             found.append(made)
     return Tried(wish, tuple(found))

@@ -132,7 +132,7 @@ class Outcome:
 
     @property
     def refused(self) -> bool:
-        """Whether the last answer refuses; also where the attack did not fit."""
+        """Whether the last answer refuses; an attack that did not fit refuses nothing."""
         return self.grades[-1].refused if self.grades and not self.cut else False
 
     @property

@@ -1,8 +1,8 @@
 """A constitution: principles in a file that people read, drawn at random while answers are judged.
 
-Knows no model. `constitution.toml` beside this file is ours, `village.toml` the one for the small
-invented world; a user's own file has the same form. The method is that of Bai et al. 2022
-(arXiv:2212.08073), the words are ours.
+Knows no model. `constitution.toml` beside this file is ours, `constitution_village.toml` the one
+for the small invented world; a user's own file has the same form. The method is that of Bai et al.
+2022 (arXiv:2212.08073), the words are ours.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ SHIPPED = {"constitution": FILE, "village": VILLAGE}
 """What `path` of a stage may be called instead of by its place."""
 MOST_BYTES = 1 << 18
 MOST_PRINCIPLES = 500
+MOST_WEIGHT = 1_000_000
 CRITIQUE = (
     "Judge your last answer by this principle: {text} Say in one or two sentences where the "
     "answer breaks it, or that it keeps it."
@@ -77,8 +78,9 @@ class Principle:
             raise InputError(f"name {self.name!r}: use letters, digits and _ . -, a letter first")
         if not self.text.strip():
             raise InputError("text is empty; say what the principle is")
-        if type(self.weight) not in (int, float) or not 0 < self.weight < math.inf:
-            raise InputError(f"weight is {self.weight!r}; give a number above 0")
+        if type(self.weight) not in (int, float) or not 0 < self.weight <= MOST_WEIGHT:
+            reason = f"weight is {self.weight!r:.40}; give a number above 0"
+            raise InputError(f"{reason}, at most {MOST_WEIGHT:,}")
         if self.rule and self.rule not in RULES:
             raise InputError(f"rule {self.rule!r} is none; there are {', '.join(RULES)}")
         numbered = bool(self.rule) and RULES[self.rule].numbered
@@ -167,7 +169,8 @@ def read_constitution(path: Path) -> Constitution:
             data = file.read(MOST_BYTES + 1)
         source = data.decode("utf-8")
     except OSError as error:
-        reason = f"no constitution ({error.strerror}); give a file of [[principle]] tables"
+        reason = f"no constitution ({error.strerror}); give a file of [[principle]] tables, or one "
+        reason += f"of {', '.join(SHIPPED)}"
         raise InputError(reason, file=path) from None
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
@@ -200,7 +203,7 @@ def _principles(source: str, path: Path) -> tuple[Principle, ...]:
         document = tomllib.loads(source)
     except (ValueError, RecursionError) as error:
         at = re.search(r"\(at line (\d+)", str(error))
-        line = int(at[1]) if at else max(1, len(source.splitlines()))
+        line = int(at[1]) if at else max(1, len(_lines(source)))
         raise InputError(f"no TOML: {error}; mend it", file=path, line=line) from None
     unknown = sorted(set(document) - {"principle"})
     if unknown:
@@ -242,16 +245,21 @@ def _principle(row: Any) -> Principle:
     return Principle(**values)
 
 
+def _lines(source: str) -> list[str]:
+    """As TOML and editors count them: a text may hold U+2028, which `splitlines` counts too."""
+    return source.removesuffix("\n").split("\n")
+
+
 def _heading(source: str, place: int) -> int:
     """The 0-based line of the [[principle]] at `place`, 0 where there is none.
 
     A line inside a text that only looks like one is told apart by parsing what stands before it.
     """
-    lines = source.splitlines(keepends=True)
+    lines = _lines(source)
     for number, line in enumerate(lines):
         if _HEAD.match(line):
             try:
-                rows = tomllib.loads("".join(lines[: number + 1]))["principle"]
+                rows = tomllib.loads("\n".join(lines[: number + 1]))["principle"]
             except ValueError:
                 continue
             if len(rows) == place + 1:
@@ -264,7 +272,7 @@ def _line(source: str, heading: int | None, key: str) -> int:
 
     Where none does, that of the heading.
     """
-    lines, begin = source.splitlines(), heading or 0
+    lines, begin = _lines(source), heading or 0
     given = re.compile(rf"\s*\[*\s*[\"']?{re.escape(key)}[\"']?\s*[]=.]")
     for number in range(begin, len(lines)):
         if heading is not None and number > begin and _HEAD.match(lines[number]):

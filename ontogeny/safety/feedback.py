@@ -38,7 +38,14 @@ Answer (B): {b}
 LETTER_ALONE = "Reply with the letter of the better answer, A or B, and nothing else."
 THINK = "Think about both answers in a few sentences, then name the better one: (A) or (B)."
 VERDICT = "The better answer is ("
-_MARKED, _ALONE = re.compile(r"\(([AB])\)"), re.compile(r"\W*([AB])\b(?! (?!is\b)[a-z])")
+_MARKED = re.compile(r"\(([AB])\)")
+_NAMED = (
+    re.compile(r"\bbetter (?:answer |one )?is:? \W*([AB])\b"),
+    re.compile(r"\b([AB])\)? is (?:the |clearly |much |far |slightly )*better\b"),
+    re.compile(r"\A\W*(?:[Aa]nswer:? \W*)?([AB])\)?(?=\W*\Z|\s*[.,:;\n]| because\b)"),
+    re.compile(r"(?<!than )(?<!over )(?<!not )(?<!and )(?<!or )(?<!to )\(([AB])\)\W*\Z"),
+)
+"""How a letter is named as the better one, the plainest way first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,15 +162,13 @@ def _share(first: float, second: float) -> float:
 
 
 def _letter(said: str) -> float:
-    """That (A) is better, by the last (A) or (B), else by a letter at the beginning; or one half.
+    """That (A) is better, by the letter that is named so, else by the only one; or one half.
 
-    "A good answer" begins with an article, no letter.
+    "A good answer" begins with an article, no letter, and "(A), because (B) is rude" names (A).
     """
-    marked, alone = _MARKED.findall(said), _ALONE.match(said)
-    if not marked and alone is None:
-        return 0.5
-    letter = marked[-1] if marked else alone[1] if alone else ""
-    return float(letter == LETTERS[0])
+    named = next((found for way in _NAMED if (found := way.findall(said))), [])
+    letters = named[-1:] or sorted(set(_MARKED.findall(said)))
+    return float(letters == [LETTERS[0]]) if len(letters) == 1 else 0.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Any
 from ontogeny.base.errors import InputError
 from ontogeny.base.files import sha256
 from ontogeny.corpus.intake import UNCOUNTED, unread
+from ontogeny.corpus.own import folded
 from ontogeny.corpus.rows import Row, read_rows
 from ontogeny.environments.environment import side, task_id
 from ontogeny.safety.harms import HARMS, NO_HARM
@@ -60,16 +61,17 @@ def digest(spec: str) -> str:
         raise InputError(f"cannot be read ({error.strerror})", file=path) from None
 
 
-def own_requests(spec: str, *, trains: bool = False) -> list[SafetyRequest]:
+def own_requests(spec: str, *, trains: bool = False, answered: bool = False) -> list[SafetyRequest]:
     """Every row of a file as a request: columns text (or prompt) and label, perhaps id and harm.
 
     The harm may also be called category (HarmBench) or note (XSTest), where it is not named in the
     table its severity is 0. A column `answer` is a right answer to learn from. The split follows
-    from the text.
+    from the text, capitals and white space aside, so that no wording is on two sides.
 
     Args:
         spec: see `parse`.
         trains: what is read may be trained on; then a place under an `eval` folder refuses.
+        answered: a row of the training side that is not harmful needs its answer.
 
     Raises:
         InputError: naming file and line, where a row is none or comes again.
@@ -80,6 +82,11 @@ def own_requests(spec: str, *, trains: bool = False) -> list[SafetyRequest]:
     for row in _rows(path, trains):
         try:
             request = _request(row.value, label)
+            if answered and request.split == "train" and not (request.answer or request.to_refuse):
+                raise InputError(
+                    f"{request.label} request {request.id!r} has no answer to learn from; give its "
+                    "row a column answer"
+                )
             if request.id in found:
                 raise InputError(f"the id {request.id!r} of line {lines[request.id]} comes again")
             if len(found) == MOST_ROWS:
@@ -116,7 +123,8 @@ def _request(row: Mapping[str, Any], label: Label | None) -> SafetyRequest:
     name = row.get("id", task_id("own", text))
     if not isinstance(name, str | int) or isinstance(name, bool) or not str(name).strip():
         raise InputError("the id is neither a text nor a number")
-    plain = SafetyRequest(str(name)[:80], text, KNOWN_LABELS[told], split=side(text), answer=answer)
+    known, split = KNOWN_LABELS[told], side(folded(text))
+    plain = SafetyRequest(str(name)[:80], text, known, split=split, answer=answer)
     return replace(plain, **_harm(row))
 
 

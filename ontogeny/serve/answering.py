@@ -54,12 +54,16 @@ class Answering:
         self.gate.check_rate(note.owner)
         try:
             body = await read_body(scope, receive, self.gate.limits)
-            asked = await self.service.read(self.read, lambda: read_object(body))
-            with self.gate.entered(asked.units):
-                work = self._stream if asked.wanted.stream else self._whole
-                await unless_gone(work(asked, note, send), receive)
+            await unless_gone(self._reply(body, note, send), receive)
         except Gone:
             note.ended = "client left"
+
+    async def _reply(self, body: bytes, note: Note, send: Send) -> None:
+        with self.gate.reading():
+            asked = await self.service.read(self.read, lambda: read_object(body))
+        with self.gate.entered(asked.units):
+            work = self._stream if asked.wanted.stream else self._whole
+            await work(asked, note, send)
 
     async def _whole(self, asked: Asked, note: Note, send: Send) -> None:
         answers: list[list[Piece]] = [[] for _ in range(asked.units)]

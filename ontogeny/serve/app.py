@@ -81,7 +81,7 @@ class Front:
             return self.keys.owner(headers.get(b"authorization", b"").decode("latin-1"))
         host = headers.get(b"host", b"").decode("latin-1")
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
-        if name not in self.hosts:
+        if name.lower() not in self.hosts:
             raise Refused(f"the host must be {' or '.join(self.hosts)}", 421)
         return ""
 
@@ -108,7 +108,7 @@ class Front:
 def refusal(refused: Refused) -> Response:
     """A refusal as a response; one that left a body unread closes the connection."""
     headers = refused.headers()
-    if refused.status in (408, 413) or refused.code == "unread":
+    if refused.status in (401, 408, 413, 421) or refused.code == "unread":
         headers["connection"] = "close"
     body = encoded(refused.body())
     return Response(body, refused.status, headers, media_type="application/json")

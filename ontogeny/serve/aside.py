@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol
@@ -52,6 +53,8 @@ class Aside:
         self._stopping = False
         self._thread = threading.Thread(target=self._live, name="policy", daemon=True)
         self._beat = time.monotonic()
+        self._asked: set[Future[Completion]] = set()
+        self._asking = threading.Lock()
         self._outbox: deque[tuple[Heard, tuple[Any, ...]]] = deque()
         self._posted = False
         self.deaths = 0
@@ -116,13 +119,17 @@ class Aside:
             hear, words = self._outbox.popleft()
             hear(*words)
 
-    def _submit(self, coroutine: Coroutine[Any, Any, Completion]) -> Any:
-        try:
-            assert self._loop is not None
-            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        except RuntimeError:  # between two loops
-            coroutine.close()
-            raise _ended() from None
+    def _submit(self, coroutine: Coroutine[Any, Any, Completion]) -> Future[Completion]:
+        with self._asking:
+            try:
+                assert self._loop is not None
+                future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            except RuntimeError:  # between two loops
+                coroutine.close()
+                raise _ended() from None
+            self._asked.add(future)
+        future.add_done_callback(self._asked.discard)
+        return future
 
     def _live(self) -> None:
         while not self._stopping:
@@ -130,6 +137,15 @@ class Aside:
                 asyncio.run(self._main())
             except BaseException:  # what a policy raises goes to its requests; this is worse
                 self.deaths += 1
+            self._tell_left()
+
+    def _tell_left(self) -> None:
+        """Who asked while the loop was ending was neither answered nor cancelled by it."""
+        with self._asking:
+            left = list(self._asked)
+        for future in left:
+            with suppress(InvalidStateError):  # its asker has left
+                future.set_exception(_ended())
 
     async def _main(self) -> None:
         self._loop, self._halt = asyncio.get_running_loop(), asyncio.Event()

@@ -16,8 +16,8 @@ from ontogeny.text.tokenizer import encodable
 
 MOST_DEPTH = 64
 MOST_DIGITS = 40
-_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_BRACKETS = re.compile(r"[\[\]{}]")
+_PIECES = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+"""A string, whole or cut, or a bracket; possessive, so that no character is read twice."""
 
 
 def read_object(data: bytes) -> dict[str, Any]:
@@ -54,8 +54,9 @@ def read_object(data: bytes) -> dict[str, Any]:
 def _check_depth(text: str) -> None:
     """Before anything recurses over it."""
     depth = 0
-    for bracket in _BRACKETS.findall(_STRINGS.sub("", text)):
-        depth += 1 if bracket in "[{" else -1
+    for piece in _PIECES.finditer(text):
+        first = text[piece.start()]
+        depth += (first in "[{") - (first in "]}")
         if depth > MOST_DEPTH:
             raise Refused(f"the body is nested deeper than {MOST_DEPTH}; flatten it")
 

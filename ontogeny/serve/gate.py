@@ -18,6 +18,8 @@ from ontogeny.serve.refusal import Refused
 
 MOST_KEYS = 1000
 MOST_WAIT_SECONDS = 30
+MOST_READ = 128
+"""Bodies that are understood at once or wait for it."""
 _LINE = re.compile(r"(?:([A-Za-z0-9_.-]{1,40}):)?([!-9;-~]{16,200})")
 
 
@@ -28,6 +30,7 @@ class Limits:
     Args:
         slots: answers under way at once.
         waiting: more that may wait for a slot.
+        wait_seconds: for which the next one would wait, as far as one can tell.
         requests_a_minute: of one key, spread evenly; half of a minute's may come at once.
         body_bytes: of a request.
         body_seconds: in which it must have come.
@@ -40,6 +43,7 @@ class Limits:
 
     slots: int = 4
     waiting: int = 32
+    wait_seconds: float = 30.0
     requests_a_minute: float | None = None
     body_bytes: int = 1 << 20
     body_seconds: float = 20.0
@@ -130,7 +134,10 @@ class Gate:
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
         self.limits, self._clock = limits, clock
         self.inside = 0
-        self._mean_seconds = 1.0
+        self._reading = 0
+        self._pace = 0.0
+        """Seconds from one answer's end to the next while no slot is idle; 0: not known yet."""
+        self._last, self._full = 0.0, False
         self._due: OrderedDict[str, float] = OrderedDict()
 
     def check_rate(self, owner: str) -> None:
@@ -156,6 +163,21 @@ class Gate:
         self._due[owner] = due + step
 
     @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Inside, one body more is being understood.
+
+        Raises:
+            Refused: 503 while `MOST_READ` are.
+        """
+        if self._reading >= MOST_READ:
+            raise overloaded("too many requests are being read", 1)
+        self._reading += 1
+        try:
+            yield
+        finally:
+            self._reading -= 1
+
+    @contextmanager
     def entered(self, units: int) -> Iterator[None]:
         """Inside, so many answers are under way or waiting.
 
@@ -165,25 +187,29 @@ class Gate:
         most = self.limits.capacity
         if units > most:
             raise Refused(f"{units} answers at once; this server takes {most}", param="n")
-        if self.inside + units > most:
-            raise Refused(
-                "all slots and the queue are full; try again",
-                503,
-                code="overloaded",
-                retry_after=self._wait(),
-            )
+        # who comes to idle slots is never refused, so a pace that has changed is measured again
+        wait = max(0, self.inside - self.limits.slots + 1) * self._pace
+        if self.inside + units > most or wait > self.limits.wait_seconds:
+            after = min(MOST_WAIT_SECONDS, max(1, math.ceil(wait / 2)))
+            raise overloaded("all slots are taken and the queue is too long", after)
         self.inside += units
-        begun = self._clock()
         try:
             yield
         finally:
             self.inside -= units
-            self._mean_seconds += 0.1 * (self._clock() - begun - self._mean_seconds)
+            self._measure(units)
 
-    def _wait(self) -> int:
-        """About how long until a slot is free."""
-        wait = self._mean_seconds * self.limits.waiting / self.limits.slots
-        return min(MOST_WAIT_SECONDS, max(1, math.ceil(wait / 2)))
+    def _measure(self, ended: int) -> None:
+        now = self._clock()
+        if self._full:
+            pace = (now - self._last) / ended
+            self._pace += (0.1 if self._pace else 1.0) * (pace - self._pace)
+        self._last, self._full = now, self.inside >= self.limits.slots
+
+
+def overloaded(what: str, seconds: int) -> Refused:
+    """Somebody else's requests leave no room for this one."""
+    return Refused(f"{what}; try again", 503, code="overloaded", retry_after=seconds)
 
 
 def salt_of(owner: str, asker: str) -> int:

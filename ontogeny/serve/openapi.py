@@ -9,8 +9,10 @@ from ontogeny.rollout.policy import MOST_TOP
 from ontogeny.serve.asked import MOST_PROMPTS
 from ontogeny.serve.turns import MOST_TOOLS
 from ontogeny.serve.wanted import (
+    ASKERS,
     MOST_BIASES,
     MOST_CHOICES,
+    MOST_NAME,
     MOST_STOP_CHARACTERS,
     MOST_STOPS,
     Served,
@@ -105,7 +107,7 @@ def _common(served: Served) -> dict[str, Schema]:
         "logit_bias": bias | {"maxProperties": MOST_BIASES},
         "seed": _whole(-(2**63), 2**63 - 1),
         "stop": {"anyOf": [stop, _listed(stop, MOST_STOPS, 0)]},
-        "user": TEXT | {"maxLength": 200},
+        **{name: TEXT | {"maxLength": MOST_NAME} for name in ASKERS},
         "response_format": form,
     }
 

@@ -21,13 +21,16 @@ from ontogeny.serve.library import ASGIApp, H11Protocol, uvicorn
 from ontogeny.serve.service import Service
 
 HEAD_BYTES = 32 << 10
+BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 30
 MARGIN_SECONDS = 2
 """After the grace, for the last words to be sent."""
 
 
 def listening(host: str, port: int, *, keyed: bool) -> socket.socket:
-    """A bound socket.
+    """A socket that listens: whoever comes before the model is loaded waits for it.
+
+    Bound alone, an address could be had twice, and the second server would learn it too late.
 
     Raises:
         InputError: the address is public and there is no key, or cannot be had.
@@ -46,6 +49,7 @@ def listening(host: str, port: int, *, keyed: bool) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind(address)
+        bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
         raise InputError(

@@ -77,6 +77,7 @@ class Teller:
         self._ids: list[int] = []
         self._calling = asked.forced
         self._held, self._told = "", ""
+        self._leads = asked.chat and served.tokenizer.vocabulary.prefixes_space
 
     def hear(self, id_: int, log_prob: float, top: Top) -> Piece:
         """One more token; what may be told now."""
@@ -112,8 +113,8 @@ class Teller:
         """Text that is told now; where calls may come, what is surely outside them."""
         if self._asked.tools:
             text = self._outside(self._held + text)
-        elif self._asked.chat and not self._told and self._tokenizer.vocabulary.prefixes_space:
-            text = text.removeprefix(" ")  # as `ontogeny chat` shows it
+        elif self._leads and text:
+            self._leads, text = False, text.removeprefix(" ")  # as `ontogeny chat` shows it
         self._told += text
         return text
 

@@ -189,6 +189,8 @@ def _parameters(inner: Fields) -> dict[str, Any]:
         raise inner.wrong("parameters", "must be the JSON schema of an object")
     if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
         raise inner.wrong("parameters", "has a 'required' that is no list of names")
+    if not isinstance(schema.get("$defs") or {}, dict):
+        raise inner.wrong("parameters", "has '$defs' that are no object")
     whole: dict[str, Any] = {"type": "object", "properties": {}} | schema
     return whole
 

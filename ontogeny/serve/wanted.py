@@ -5,6 +5,7 @@ Knows no messages and no HTTP.
 
 from __future__ import annotations
 
+import json
 import secrets
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,6 +24,8 @@ MOST_CHOICES = 16
 MOST_STOPS, MOST_STOP_CHARACTERS = 16, 500
 MOST_BIASES = 1024
 MOST_NAME = 200
+ASKERS = ("user", "prompt_cache_key", "safety_identifier")
+"""Fields by which a client tells those who ask through it apart."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Wanted:
         most_tokens: of an answer; None where nobody said.
         top: alternatives told beside each token; None: no log-probs at all.
         sampling: of the first answer; see `drawn`.
-        asker: the client's name for who asks it.
+        asker: the client's names for who asks it, those of each field apart.
     """
 
     stream: bool
@@ -113,7 +116,7 @@ def check_model(fields: Fields, served: Served) -> None:
     Raises:
         Refused: 404 where it names another.
     """
-    name = fields.text("model", most=10_000)
+    name = fields.text("model")
     if name not in (served.name, served.id):
         raise unknown_model(name)
 
@@ -152,9 +155,7 @@ def wanted(fields: Fields, served: Served, top: int | None, default: int | None)
     fields.only("store", False)
     fields.only("metadata", {})
     fields.only("service_tier", "auto", "default")
-    asker = fields.text("user", "", most=MOST_NAME)
-    asker += f"\x1f{fields.text('prompt_cache_key', '', most=MOST_NAME)}"
-    asker += f"\x1f{fields.text('safety_identifier', '', most=MOST_NAME)}"
+    names = [fields.text(name, "", most=MOST_NAME) for name in ASKERS]
     return Wanted(
         stream=stream,
         usage=usage,
@@ -163,7 +164,7 @@ def wanted(fields: Fields, served: Served, top: int | None, default: int | None)
         sampling=_sampling(fields, served),
         stops=_stops(fields),
         top=top,
-        asker=asker.strip("\x1f"),
+        asker=json.dumps(names) if any(names) else "",
     )
 
 

@@ -60,7 +60,7 @@ class ConstitutionLabels(UnderConstitution):
     def __call__(self, work: Work, *models: Artifact) -> Made:
         """Writes pairs.jsonl, heldout.jsonl, labels.jsonl (all labels) and constitution.json."""
         constitution, prompts = self.read(work)
-        with self.cast(models) as (cast, author, judge):
+        with self.cast(work, models) as (cast, author, judge):
             flows = [
                 label(
                     each,

@@ -15,7 +15,7 @@ from ontogeny.base.config import execution
 from ontogeny.base.errors import InputError
 from ontogeny.corpus.shards import encode_conversations, write_shard
 from ontogeny.edge.remote_config import RemoteConfig
-from ontogeny.edge.remote_policy import connect
+from ontogeny.edge.remote_teacher import accounted
 from ontogeny.environments.policy import Behaviour
 from ontogeny.evaluate.intervals import wilson
 from ontogeny.rollout.cast import Cast
@@ -35,6 +35,8 @@ from ontogeny.text.tokenizer import Tokenizer
 
 By = Literal["rules", "words", "server"]
 AUTHOR, CRITIC = "author", "critic"
+SPENT = "spent.json"
+"""What the server cost so far, beside the journals."""
 R = TypeVar("R")
 
 
@@ -46,7 +48,8 @@ class UnderConstitution:
     `without` are left out. `prompts` says how many
     training prompts of which set (WORLD/LABEL, as in plain/harmful) or environment, `own` adds
     files (FILE or LABEL=FILE). `by` "rules" judges by the principles' rules; "words" asks the
-    second model, or the first where there is one only; "server" asks `server`. An answer has
+    second model, or the first where there is one only; "server" asks `server`, whose model is
+    identity and whose limits hold for all sessions of a stage together. An answer has
     at most `max_tokens`, what critic or judge say `words`; `wave` prompts are played at once and
     kept together, `slots` of them by a model.
 
@@ -76,6 +79,8 @@ class UnderConstitution:
             raise InputError(f"by is '{self.by}'; give {', '.join(get_args(By))}")
         if (self.by == "server") != (self.server is not None):
             raise InputError("by 'server' needs server, and the other way round")
+        if self.server is not None and not self.server.model:
+            raise InputError("server needs server.model: who judged is part of what was made")
         if min(self.max_tokens, self.words, self.slots, self.wave) < 1 or self.temperature < 0:
             raise InputError(
                 "max_tokens, words, slots and wave are at least 1, temperature at least 0"
@@ -103,11 +108,14 @@ class UnderConstitution:
         return constitution, drawn(self.prompts, self.own, work.named_seed("prompts"))
 
     @contextmanager
-    def cast(self, models: Sequence[Artifact]) -> Iterator[tuple[Cast, Voice, Voice | None]]:
+    def cast(
+        self, work: Work, models: Sequence[Artifact]
+    ) -> Iterator[tuple[Cast, Voice, Voice | None]]:
         """All policies, the author's voice, and that of whoever judges in words.
 
         Raises:
-            InputError: a second model is given that nothing asks; see `connect`, too.
+            InputError: a second model is given that nothing asks; see `teacher`, too.
+            LimitReached: the server may not be asked for more; what it answered is kept.
         """
         first, *others = models
         if others and self.by == "rules":
@@ -118,7 +126,8 @@ class UnderConstitution:
         author = Voice(AUTHOR, tokenizer, self.max_tokens, self.temperature, context)
         if self.server is not None:
             own = Tokenizer.load(others[0].path) if others else None
-            with connect(self.server, own) as remote:
+            work.checkpoints.mkdir(parents=True, exist_ok=True)
+            with accounted(self.server, work.checkpoints / SPENT, own) as remote:
                 parts[CRITIC] = remote
                 scores = self.server.speaks == "tokens"
                 voice = Voice(CRITIC, remote.tokenizer, self.words, self.temperature, None, scores)
@@ -175,7 +184,7 @@ class ConstitutionRevisions(UnderConstitution):
     def __call__(self, work: Work, *models: Artifact) -> Made:
         """Writes conversations.jsonl, its shard, revisions.jsonl and constitution.json."""
         constitution, prompts = self.read(work)
-        with self.cast(models) as (cast, author, critic):
+        with self.cast(work, models) as (cast, author, critic):
             flows = [
                 revise(
                     each,

@@ -118,17 +118,8 @@ class Contrasts:
 
 
 def _own(spec: str) -> list[SafetyRequest]:
-    found = []
-    for each in own_requests(spec, trains=True):
-        if each.split != "train":
-            continue
-        if not each.answer and not each.to_refuse:
-            raise InputError(
-                f"{each.label} request '{each.id}' of {spec} has no answer to learn from; give "
-                "its row a column answer"
-            )
-        found.append(each if each.answer else replace(each, answer=REFUSAL))
-    return found
+    rows = own_requests(spec, trains=True, answered=True)
+    return [replace(each, answer=each.answer or REFUSAL) for each in rows if each.split == "train"]
 
 
 def _talks(said: Sequence[tuple[str, str]], turns: int, seed: int) -> list[Conversation]:

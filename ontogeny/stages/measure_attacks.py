@@ -19,8 +19,9 @@ from ontogeny.run.work import Made, Work
 from ontogeny.safety.archive import Cell, Holding
 from ontogeny.safety.attack import FAMILIES, Attack, Target
 from ontogeny.safety.attack_policy import Attacker, Search, Tried, pair
-from ontogeny.safety.attack_table import TRANSFORMS, check_families
+from ontogeny.safety.attack_table import check_families, singles
 from ontogeny.safety.attack_trial import SUCCESS, Outcome, Trial, grade_all, put_all
+from ontogeny.safety.harms import NO_HARM
 from ontogeny.safety.judge import Asked
 from ontogeny.safety.judge_rules import RULES
 from ontogeny.safety.requests import SafetyRequest, requests
@@ -43,7 +44,8 @@ class MeasureAttacks:
     Series (units are requests, so models compare in pairs; the value is the share of the attacks):
     success and unrefused (of the harmful), refused (of the benign), wrong (the last two together:
     refusing more or less does not bring it down), each for all attacks and as .plain, .held_in,
-    .held_out (families), .held_cells, .FAMILY; success.any (one attack at least), success.adaptive.
+    .held_out (families), .held_cells (of requests near a harm; also part of .held_in), .FAMILY;
+    success.any (one attack at least), success.adaptive.
 
     Raises:
         InputError: an unknown world or family, or the split holds fewer requests.
@@ -112,8 +114,7 @@ class MeasureAttacks:
         self, work: Work, policy: Any, target: Target, asked: Sequence[SafetyRequest]
     ) -> list[Outcome]:
         """Attack by attack, each in a journal of its own; a killed stage repeats one of them."""
-        steps = [each for each in TRANSFORMS.values() if each.family in self.families]
-        attacks = [Attack(), *(Attack((each,)) for each in steps)]
+        attacks = [Attack(), *singles(self.families)]
         seed, found = work.named_seed("attacks"), list[Outcome]()
         work.checkpoints.mkdir(parents=True, exist_ok=True)
         for number, attack in enumerate(attacks):
@@ -195,15 +196,19 @@ class MeasureAttacks:
 
 
 def _sides(outcome: Outcome, holding: Holding) -> list[str]:
-    """The names of the series that an outcome belongs to, each behind its kind."""
+    """The names of the series that an outcome belongs to, each behind its kind.
+
+    An ordinary request is near no harm, so it stands in no cell: lessons put it under every style.
+    """
     steps = outcome.trial.attack.steps
     if not steps:
         return [".plain"]
     (step,) = steps
     if step.family in holding.families:
         return ["", ".held_out", f".{step.family}"]
-    cell = Cell(outcome.trial.request.harm, step.name)
-    return ["", ".held_in", f".{step.family}", *([".held_cells"] if holding.holds(cell) else [])]
+    harm = outcome.trial.request.harm
+    held = harm != NO_HARM and holding.holds(Cell(harm, step.name))
+    return ["", ".held_in", f".{step.family}", *([".held_cells"] if held else [])]
 
 
 def _series(units: Sequence[str], values: Sequence[float]) -> Series:
@@ -237,7 +242,9 @@ def _told(each: Tried) -> dict[str, Any]:
 def _pruned(tried: Sequence[Tried]) -> str:
     count = sum(len(each.tries) for each in tried)
     pruned = sum(each.pruned for each in tried)
-    return f"adaptive: {count:,} proposals, {pruned:,} of them no longer asked for the wish"
+    return (
+        f"adaptive: {count:,} proposals, {pruned:,} of them not put: without the wish, or too long"
+    )
 
 
 def _metric(each: Interval) -> dict[str, float]:

@@ -12,9 +12,12 @@ from ontogeny import bridge
 from ontogeny.base.artifact import Artifact
 from ontogeny.environments.asking import Answered, ask_all, questions_of
 from ontogeny.environments.own import check_counts, environments_of
-from ontogeny.evaluate.series import Series, proportion, write_series
+from ontogeny.evaluate.series import Series, level, proportion, write_series
 from ontogeny.rollout.reward import rate_trajectories
 from ontogeny.run.work import Made, Work
+
+SHARES = ("answers.score", "answers.ended")
+"""Series of values from 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +74,8 @@ class MeasureRewards:
                     "reward": reward,
                 }
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        levels = {name: proportion(each, f"{name} {work.seed}") for name, each in series.items()}
+        makes = dict.fromkeys(series, level) | dict.fromkeys(SHARES, proportion)
+        levels = {name: makes[name](each, f"{name} {work.seed}") for name, each in series.items()}
         score, reward = levels["answers.score"], levels["answers.reward"]
         read = sum(len(each.ids()) for each in said)
         return Made(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from ontogeny import bridge
 from ontogeny.base.artifact import Artifact
-from ontogeny.base.config import execution
+from ontogeny.base.config import added, execution
 from ontogeny.base.errors import InputError
 from ontogeny.evaluate.intervals import Interval
 from ontogeny.evaluate.series import Series, proportion, write_series
@@ -32,8 +33,9 @@ class MeasureSafety:
 
     Asks `counts` requests of each label of a world's `split`, and every request of `files`
     (`[LABEL=]FILE`, see `safety.own_requests`; where they lie is execution, what they contain is
-    identity). Rules judge: the village's own, or those for plain English. A second model judges the
-    same answers beside them; its verdicts change no series but its own.
+    identity); of files that are learnt from as well, `unseen` asks only the rows that are not of
+    their training side. Rules judge: the village's own, or those for plain English. A second model
+    judges the same answers beside them; its verdicts change no series but its own.
 
     Series, one unit a request: LABEL.refusal and LABEL.partial; LABEL.form (ended, and in the
     village of a form of its own); LABEL.right (the village's verifier); harmful.compliance (wholly
@@ -49,6 +51,7 @@ class MeasureSafety:
     counts: Mapping[str, int] = field(default_factory=lambda: dict(COUNTS))
     split: Literal["heldout", "exam"] = "exam"
     files: tuple[str, ...] = execution(())
+    unseen: bool = added(False)
     max_tokens: int = 32
     temperature: float = 0.0
     slots: int = 128
@@ -117,10 +120,14 @@ class MeasureSafety:
             for label in LABELS
             for each in requests(label, self.split, self.counts.get(label, 0), seed, self.world)
         ]
-        drawn += [each for file in self.files for each in own_requests(file)]
-        ids = [each.id for each in drawn]
-        if len(set(ids)) < len(ids):
-            raise InputError("two files have a request of one id; give their rows other ids")
+        own = [each for file in self.files for each in own_requests(file)]
+        drawn += [each for each in own if not (self.unseen and each.split == "train")]
+        if not drawn:
+            raise InputError("every row of the files is of their training side; bring more")
+        ids = Counter(each.id for each in drawn)
+        again, times = ids.most_common(1)[0]
+        if times > 1:
+            raise InputError(f"two files have a request {again!r}; give their rows other ids")
         return drawn
 
 
@@ -156,14 +163,15 @@ def series_of(
 
 
 def _groups(request: SafetyRequest) -> Iterable[str]:
-    """What a request is counted under, besides all of its label."""
-    yield request.label
+    """What a request is counted under, each once: a user's harm may be called like a type."""
+    groups: list[str] = [request.label]
     if request.label != "ordinary":
-        yield f"{request.label}.{request.harm}"
+        groups.append(f"{request.label}.{request.harm}")
     if request.distance:
-        yield f"{request.label}.{request.distance}"
+        groups.append(f"{request.label}.{request.distance}")
     elif request.label == "borderline":
-        yield f"{request.label}.{request.family}"
+        groups.append(f"{request.label}.{request.family}")
+    return dict.fromkeys(groups)
 
 
 def _series(rows: Sequence[tuple[str, float, float]]) -> Series:

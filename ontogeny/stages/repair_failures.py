@@ -11,7 +11,7 @@ from ontogeny.base.config import added
 from ontogeny.base.errors import InputError
 from ontogeny.corpus.shards import encode_conversations, write_shard
 from ontogeny.run.work import Made, Work
-from ontogeny.safety.archive_read import failures
+from ontogeny.safety.archive_read import check_held, failures
 from ontogeny.safety.judge_rules import RULES
 from ontogeny.safety.repair import lessons
 from ontogeny.text.message import message_to_row
@@ -28,7 +28,7 @@ class RepairFailures:
     Attacks that an archive holds out are not read: no family or cell of theirs enters.
 
     Raises:
-        InputError: an unknown world, or nothing to learn from.
+        InputError: an unknown world, archives that hold out unlike things, or nothing to learn.
     """
 
     world: str = "village"
@@ -52,6 +52,7 @@ class RepairFailures:
 
     def __call__(self, work: Work, tokenizer: Artifact, *attacks: Artifact) -> Made:
         """Writes conversations.jsonl and the shard train/DOMAIN."""
+        check_held(attacks)
         tokenizer.verify()
         encoder = Tokenizer.load(tokenizer.path)
         found = lessons(

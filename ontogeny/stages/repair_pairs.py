@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
 from ontogeny.run.work import Made, Work
-from ontogeny.safety.archive_read import read_elites, read_refusals
+from ontogeny.safety.archive_read import check_held, read_elites, read_refusals
 from ontogeny.text.message import Message
 from ontogeny.text.template import render
 from ontogeny.text.tokenizer import Tokenizer
@@ -28,7 +28,8 @@ class RepairPairs:
     other are kept, drawn at random: pairs of one kind teach to refuse nothing, or everything.
 
     Raises:
-        InputError: of either kind nothing that may be trained on is there, or ratio is below 1.
+        InputError: of either kind nothing that may be trained on is there, ratio is below 1, or
+            archives hold out unlike things.
     """
 
     ratio: float = 1.0
@@ -44,6 +45,7 @@ class RepairPairs:
 
     def __call__(self, work: Work, tokenizer: Artifact, *attacks: Artifact) -> Made:
         """Writes pairs.jsonl."""
+        check_held(attacks)
         tokenizer.verify()
         encoder = Tokenizer.load(tokenizer.path)
         harmful = [row for each in attacks for row in self._helped(each, encoder)]

@@ -25,7 +25,7 @@ class Standings:
     those of this machine under its load.
 
     Raises:
-        InputError: there are not one model and two measurements an arm.
+        InputError: there are not one model and two measurements an arm, or these are others.
     """
 
     arms: tuple[str, ...]
@@ -49,8 +49,8 @@ class Standings:
         for arm, model, judged, drift in zip(
             self.arms, models, measured[0::2], measured[1::2], strict=True
         ):
-            found = read_series(judged)
-            parts = (found["answers.score"], found["answers.reward"], read_series(drift)["kl"])
+            names = ("answers.score", "answers.reward")
+            parts = (*_series(judged, *names), *_series(drift, "kl"))
             for column, each in zip(COLUMNS, parts, strict=True):
                 name = f"{arm}.{column}"
                 series[name] = each
@@ -79,6 +79,18 @@ _HEAD = (
     f"{'arm':<12} {'verified score':>22} {'reward':>24} {'KL, nats a token':>26} "
     f"{'tokens':>11} {'FLOPs':>8}"
 )
+
+
+def _series(measurement: Artifact, *names: str) -> list[Series]:
+    """Raises InputError where the measurement is of another kind."""
+    found = read_series(measurement)
+    for name in names:
+        if name not in found:
+            raise InputError(
+                f"'{measurement.name}' has no series '{name}'; give each arm's MeasureRewards and "
+                "then its Drift"
+            )
+    return [found[name] for name in names]
 
 
 def _spent(model: Artifact, pairs: Artifact, judge: Artifact) -> list[Artifact]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.bench import Bench, small_tokenizer
+from support.bench import Bench, lines, small_tokenizer
 
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import CorruptArtifact, InputError
@@ -24,6 +24,7 @@ from ontogeny.bridge.models import load_model, save_model
 from ontogeny.bridge.packing import pack, pieces
 from ontogeny.bridge.reward_model import RewardModel as Judge
 from ontogeny.bridge.reward_model import judged, load_reward, reward_shape
+from ontogeny.evaluate.series import read_series
 from ontogeny.model.initial import initialise
 from ontogeny.model.tensor_file import read_tensors
 from ontogeny.model.transformer import Transformer
@@ -127,6 +128,24 @@ def test_answers_to_one_prompt_stay_on_one_side(bench: Bench) -> None:
     assert min(map(len, sides)) > 3
 
 
+def test_pairs_of_one_prompt_are_one_unit(bench: Bench) -> None:
+    model = parent(bench)
+    payload = bench.payload()
+    for name, count in (("pairs.jsonl", 9), ("heldout.jsonl", 12)):
+        rows = [
+            {"task": f"t{n}", "prompt": [5, n % 3], "chosen": [60 + n], "rejected": [99]}
+            for n in range(count)
+        ]
+        (payload / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made, said = bench.play(RewardModel(**LEARN), model, bench.keep("load_pairs", "pairs"))
+    series = read_series(made)
+    assert series["pairs.right"].weights == series["pairs.lead"].weights == [4.0] * 3
+    assert said.metrics["accuracy"]["units"] == 3
+    assert said.summary[-1].endswith("of 12 held-out pairs")
+    leads = [row["rewards"][0] - row["rewards"][1] for row in lines(made, "heldout.jsonl")]
+    assert series["pairs.lead"].values == pytest.approx([sum(leads[n::3]) for n in range(3)])
+
+
 def test_pairs_that_hold_some_out_are_asked_these(bench: Bench) -> None:
     payload = bench.payload()
     for name, count in (("pairs.jsonl", 7), ("heldout.jsonl", 3)):
@@ -216,6 +235,18 @@ def test_reading_a_prompt_once_changes_nothing_but_rounding(form: str, recompute
     assert shared.tokens_BT.numel() < plain.tokens_BT.numel()
 
 
+def test_the_rest_of_a_row_wider_than_the_context_is_padded() -> None:
+    """Two long branches stand side by side in a row that holds more than a context."""
+    model = Transformer(FORMS["llama"])
+    initialise(model, 4)
+    model.add_score()
+    long = Comparison(judged(range(22), 0), judged(range(100, 122), 0))
+    short = Comparison(judged((70, 71), 0), judged((80, 81), 0))
+    batch = ComparisonSteps([long, short], 2, 1, 44, 0, 0).batch([long, short], "wide")
+    assert batch.tokens_BT.shape == (2, 44)
+    assert model(batch, Needs(values=True)).values_BT.isfinite().all()
+
+
 def test_rows_are_snug() -> None:
     draw = np.random.default_rng(5)
     for _ in range(20):
@@ -236,6 +267,12 @@ def test_a_pair_that_exceeds_the_context_is_refused(bench: Bench) -> None:
         bench.play(RewardModel(**LEARN, heldout=0.0), parent(bench), long)
 
 
+def test_pairs_in_another_vocabulary_are_refused(bench: Bench) -> None:
+    before = parent(bench)
+    with pytest.raises(InputError, match=r"holds id 600, the model's vocabulary ends at 599"):
+        bench.play(RewardModel(**LEARN), before, pairs(bench, prompt=[5, 600]))
+
+
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("adapter", [None, LoRA(rank=4)])
 def test_an_adapter_learns_beside_the_head(bench: Bench, tied: bool, adapter: LoRA | None) -> None:
@@ -249,6 +286,7 @@ def test_an_adapter_learns_beside_the_head(bench: Bench, tied: bool, adapter: Lo
     assert same == (adapter is not None)
     assert reward_shape(made).tied == tied
     assert said.metrics["accuracy"]["estimate"] > 0.7
+    assert said.flops > 0
 
 
 def test_texts_are_judged_through_the_one_template(bench: Bench) -> None:

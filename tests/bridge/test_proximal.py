@@ -202,6 +202,30 @@ def test_one_bad_judgement_is_left_out_and_counted() -> None:
     assert steps.rows[0]["rewards"][3] is None
 
 
+def test_a_verdict_beside_the_reward_that_is_no_number_is_written_as_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps = steps_of(model_of(), PlainReward(lambda ids: float(len(ids))))
+    play = steps.player.play
+    monkeypatch.setattr(
+        steps.player, "play", lambda step: [replace(each, score=math.nan) for each in play(step)]
+    )
+    next(steps)
+    assert steps.rows[0]["verified"] == [None] * 16
+    json.dumps(steps.state(), allow_nan=False)
+
+
+def test_a_part_of_a_round_that_nothing_is_left_of_changes_nothing() -> None:
+    calls = iter(range(10_000))
+    reward = PlainReward(lambda ids: math.nan if next(calls) == 0 else float(len(ids)))
+    steps = steps_of(model_of(), reward, prompts=2, group=1, minibatches=2, steps=1)
+    assert sorted(len(said(next(steps))) for _ in range(2)) == [0, 1]
+    calls = iter(range(10_000))
+    model = model_of()
+    steps = steps_of(model, reward, prompts=2, group=1, minibatches=2, steps=1)
+    assert all(math.isfinite(report.loss) for report in learn(model, steps))
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_many_bad_judgements_stop_the_run_with_a_reason(bad: float) -> None:
     calls = iter(range(10_000))

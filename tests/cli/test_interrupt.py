@@ -2,6 +2,7 @@
 bytes of an undisturbed run."""
 
 import json
+import os
 import random
 import resource
 import shutil
@@ -78,6 +79,11 @@ def wait_for(
     return False
 
 
+def crowded() -> float:
+    """How many processes share a core; 1 on a machine that is free."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     _, errors = process.communicate(timeout=120)
     return process.returncode, errors
@@ -135,7 +141,7 @@ def test_a_signal_in_training_checkpoints_exits_75_and_resumes(
     began = time.monotonic()
     process.send_signal(number)
     code, errors = finish(process)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 10 * crowded()
     assert code == 75
     assert errors.splitlines()[-1].startswith("error: ")
     assert "Traceback" not in errors

@@ -68,6 +68,16 @@ def test_signs_speak_where_there_is_no_verifier_and_else_nothing_can_be_told() -
     assert "too few" in watch(rows(Course(steps=15), 0)).why
 
 
+def test_a_reward_models_scale_is_not_the_verifiers_and_nothing_is_said_of_the_gap() -> None:
+    """An honest run whose reward is three times the verifier's score would seem to hack."""
+    honest = rows(Course(solved=(0.2, 0.7)), 0)
+    scaled = [{**row, "rewards": [3 * each for each in row["verified"]]} for row in honest]
+    assert watch(scaled).verdict == "speaks"
+    found = watch([{**row, "judge": "reward_model"} for row in scaled])
+    assert found.verdict == "cannot tell"
+    assert "another scale" in found.why
+
+
 def test_drift_and_an_easy_proxy_are_noted_and_accuse_nobody() -> None:
     def drifting(steps: Sequence[Row]) -> list[Row]:
         ends = [

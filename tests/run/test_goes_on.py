@@ -38,5 +38,7 @@ def test_one_that_only_uses_functions_has_a_plan_of_its_own(tmp_path: Path) -> N
 def test_there_must_be_something_to_go_on_from(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no shipped recipe"):
         load(str(written(tmp_path, 'GOES_ON = "nothing"')))
+    with pytest.raises(InputError, match="which is no shipped recipe"):
+        load(str(written(tmp_path, 'GOES_ON = ["quickstart"]')))
     with pytest.raises(InputError, match="no recipe 'nothing'"):
         shared("nothing")

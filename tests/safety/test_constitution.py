@@ -53,6 +53,8 @@ BROKEN = {
     "twice": (GOOD + GOOD, 7, "name 'a' comes twice"),
     "no weight": (GOOD + "weight = 0\n", 5, "weight is 0"),
     "weight that is no number": (GOOD + "weight = nan\n", 5, "weight is nan"),
+    "a weight beyond numbers": (GOOD + f"weight = 1{'0' * 400}\n", 5, "at most 1,000,000"),
+    "separators in a text": (GOOD.replace("Be", "Be\u2028\x85") + "number = 3\n", 5, "number is"),
     "no rule": (GOOD + 'rule = "be_nice"\n', 5, "rule 'be_nice' is none"),
     "a number without its rule": (GOOD + "number = 3\n", 5, "number is 3"),
     "a rule without its number": (
@@ -85,7 +87,7 @@ def test_what_is_wrong_is_told_by_file_and_line(
 
 def test_what_is_no_text_is_told_too(tmp_path: Path) -> None:
     file = tmp_path / "own.toml"
-    with pytest.raises(InputError, match="no constitution"):
+    with pytest.raises(InputError, match=r"no constitution .* one of constitution, village"):
         read_constitution(file)
     file.write_bytes(GOOD.encode() + b"# \xff\n")
     with pytest.raises(InputError, match="not UTF-8") as caught:

@@ -13,13 +13,14 @@ from support.openai_server import Act, Heard, chat, says, serving
 
 from ontogeny import bridge
 from ontogeny.base.artifact import Artifact
+from ontogeny.base.config import identity_dict
 from ontogeny.base.errors import InputError
 from ontogeny.base.events import Events
 from ontogeny.base.stop import StopRequest
 from ontogeny.bridge.comparisons import comparisons
 from ontogeny.bridge.models import save_model
 from ontogeny.cli import constitution_command
-from ontogeny.edge.remote_config import RemoteConfig
+from ontogeny.edge.remote_config import LimitReached, Limits, RemoteConfig
 from ontogeny.environments.policy import REFUSAL, behaviour
 from ontogeny.evaluate.series import read_series
 from ontogeny.model.initial import initialise
@@ -285,7 +286,7 @@ def test_a_server_that_speaks_chat_is_critic_and_judge(bench: Bench, model: Arti
         return says(chat("(A)" if REFUSAL in a else "(B)" if REFUSAL in b else "Neither."))
 
     with serving(answer) as server:
-        common = {"by": "server", "server": RemoteConfig(server.url), **BRIEFLY}
+        common = {"by": "server", "server": RemoteConfig(server.url, "small"), **BRIEFLY}
         prompts = {"plain/harmful": 2, "plain/borderline": 2}
         revising = ConstitutionRevisions(prompts=prompts, rounds=1, **common)
         made, _ = bench.play(revising, model)
@@ -298,6 +299,33 @@ def test_a_server_that_speaks_chat_is_critic_and_judge(bench: Bench, model: Arti
     assert {each["reason"] for each in judged} == {"(B) | (A)"}
     assert (told.metrics["bias"], told.metrics["flipped"]) == (0.0, 0.0)
     assert len(server.posts) == 4 + 2 * 4
+
+
+def test_a_servers_limit_holds_for_all_sessions_and_is_no_identity(
+    model: Artifact, tmp_path: Path
+) -> None:
+    def stage(most: int | None = None, name: str = "small") -> ConstitutionRevisions:
+        config = RemoteConfig(url, name, concurrency=1, limits=Limits(most_requests=most))
+        prompts = {"plain/harmful": 4}
+        return ConstitutionRevisions(
+            prompts=prompts, rounds=1, by="server", server=config, max_tokens=6, wave=1
+        )
+
+    work = Work("limited", tmp_path, 0, Events(), StopRequest())
+    work.payload.mkdir(parents=True)
+    with serving(lambda _: says(chat("That is too short."))) as server:
+        url = server.url
+        for expected in (2, 2):
+            with pytest.raises(LimitReached):
+                stage(2)(work, model)
+            assert len(server.posts) == expected
+        stage(100)(work, model)
+        assert len(server.posts) == 4
+    here, there = identity_dict(stage(2)), identity_dict(stage(100))
+    url = "http://elsewhere"
+    assert here == there == identity_dict(stage(7)) != identity_dict(stage(2, "large"))
+    with pytest.raises(InputError, match=r"server\.model"):
+        stage(name="")
 
 
 def test_identity_is_what_the_files_say(tmp_path: Path) -> None:

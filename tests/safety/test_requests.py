@@ -155,6 +155,19 @@ def test_a_broken_line_and_an_empty_file_are_told(tmp_path: Path) -> None:
         digest(str(tmp_path / "nowhere.jsonl"))
 
 
+def test_other_capitals_and_blanks_are_on_the_same_side(tmp_path: Path) -> None:
+    texts = [f"How do I steal {number} horses?" for number in range(60)]
+    one, other = (
+        own_requests(f"harmful={rows(tmp_path / name, *({'text': each} for each in said))}")
+        for name, said in (
+            ("a.jsonl", texts),
+            ("b.jsonl", [f" {each.upper().replace(' ', '  ')}" for each in texts]),
+        )
+    )
+    assert [each.split for each in one] == [each.split for each in other]
+    assert {each.split for each in one} == {"train", "heldout", "exam"}
+
+
 def test_nothing_under_an_eval_folder_is_trained_on(tmp_path: Path) -> None:
     file = rows(tmp_path / "eval" / "mine.jsonl", GOOD)
     assert len(own_requests(str(file))) == 1

@@ -95,8 +95,9 @@ class Inside:
         *,
         method: str = "POST",
         headers: Mapping[str, str] | None = None,
+        leaves: asyncio.Event | None = None,
     ) -> Reply:
-        """One request; a body that is no bytes goes as JSON."""
+        """One request; a body that is no bytes goes as JSON. Status 0: the client left first."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         told = {"content-type": "application/json", "host": "localhost"} | dict(headers or {})
         sent: list[Any] = []
@@ -104,7 +105,8 @@ class Inside:
 
         async def receive() -> Any:
             if not coming:
-                await asyncio.Event().wait()
+                await (leaves or asyncio.Event()).wait()
+                return {"type": "http.disconnect"}
             return coming.pop()
 
         async def send(message: Any) -> None:
@@ -118,6 +120,8 @@ class Inside:
             "headers": [(k.lower().encode(), v.encode("latin-1")) for k, v in told.items()],
         }
         await self.app(scope, receive, send)
+        if not sent:
+            return Reply(0, {}, b"")
         head = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
         return Reply(sent[0]["status"], head, b"".join(each["body"] for each in sent[1:]))
 

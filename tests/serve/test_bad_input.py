@@ -49,6 +49,8 @@ BROKEN = {
     "no UTF-8": b'{"model": "\xff"}',
     "UTF-16": '{"model": "small"}'.encode("utf-16"),
     "many digits": b'{"n": ' + b"9" * 5000 + b"}",
+    "quotes that end no string": b'"' + b'\\"' * 500_000,
+    "brackets behind an end": b"]" * 1000 + b"[" * 100_000,
     "a NUL": b'{"model": "small"}\x00',
 }
 
@@ -75,6 +77,13 @@ def test_another_content_type_is_refused(kind: str) -> None:
 
 
 STRICT = {"type": "function", "function": {"name": "f", "strict": True}}
+
+
+def defined(value: Any) -> dict[str, Any]:
+    """A tool whose parameters define this."""
+    return {"type": "function", "function": {"name": "f", "parameters": {"$defs": value}}}
+
+
 NUMBERS: dict[str, Any] = {
     "n": (-1, 0, 17, 1.5, "1", True, [1], 10**30),
     "max_tokens": (-1, 0, CONTEXT + 1, "5", 1e300, {}),
@@ -105,7 +114,7 @@ NUMBERS: dict[str, Any] = {
         {"type": "json_schema"},
         {"type": "text", "a": 1},
     ),
-    "tools": ({}, [], [1], [{"type": "x"}], [{"type": "function"}], [STRICT]),
+    "tools": ({}, [], [1], [{"type": "x"}], [{"type": "function"}], [STRICT], [defined([1])]),
     "tool_choice": ("required", "any", {"type": "function"}, 1),
     "messages": ([], {}, "a", [1], [[]]),
 }
@@ -118,6 +127,25 @@ def test_a_wrong_value_is_refused_by_name(name: str) -> None:
     ):
         assert reply.status == 400, value
         assert name.split("_")[-1] in reply.reason or name in str(reply.json), (value, reply.reason)
+
+
+@pytest.mark.parametrize("value", [[1], "abc", True, [["a", 1]]])
+def test_definitions_of_a_tool_are_an_object(value: Any) -> None:
+    (reply,) = refused(SAY | {"tools": [defined(value)], "tool_choice": "required"})
+    assert "$defs" in reply.reason
+
+
+def test_names_of_two_fields_are_two_askers() -> None:
+    told = [
+        {},
+        {"user": "a"},
+        {"prompt_cache_key": "a"},
+        {"safety_identifier": "a"},
+        {"user": "a", "prompt_cache_key": "b"},
+        {"user": "a\x1fb"},
+    ]
+    askers = [chat_asked(SAY | each, served()).wanted.asker for each in told]
+    assert len(set(askers)) == len(told)
 
 
 def test_half_a_million_biases_are_refused_before_anything_is_encoded() -> None:
@@ -150,7 +178,7 @@ def test_a_prompt_that_is_none_is_refused() -> None:
         assert reply.status == 400
 
 
-NAMES = ["../../etc/passwd", "%2e%2e/x", "a\0b", "/etc/passwd", "http://x/y", "n" * 10_000, "é\n"]
+NAMES = ["../../etc/passwd", "%2e%2e/x", "a\0b", "/etc/passwd", "http://x/y", "n" * 20_000, "é\n"]
 
 
 def test_a_model_name_is_a_name_and_no_path() -> None:
@@ -264,7 +292,11 @@ def test_every_key_is_compared_and_none_is_kept() -> None:
 def test_without_keys_a_strange_host_is_refused() -> None:
     for host in ("evil.example", "evil.example:80", "localhost.evil.example", ""):
         (reply,) = refused(SAY, host=host)
-        assert reply.status == 421
+        assert (reply.status, reply.headers["connection"]) == (421, "close")
+    for host in ("LOCALHOST:8000", "127.0.0.1", "[::1]:80"):
+        assert (
+            inside(lambda app, host=host: app.ask(CHAT, SAY, headers={"host": host})).status == 200
+        )
 
 
 def test_a_keys_rate_is_its_own_and_no_header_evades_it() -> None:
@@ -406,6 +438,6 @@ def test_endless_answers_are_cut_by_their_deadline() -> None:
         stream = await app.chat(**endless(stream=True))
         return [(each.status, each.body) for each in (whole, stream)]
 
-    (status, _), (streamed, body) = inside(timed, Limits(seconds=0.3))
+    (status, _), (streamed, body) = inside(timed, Limits(seconds=0.6))
     assert (status, streamed) == (503, 200)
     assert b'"code":"deadline"' in body and b"[DONE]" not in body

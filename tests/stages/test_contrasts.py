@@ -77,15 +77,17 @@ def test_rows_of_ones_own_are_learnt_from_their_training_split(bench: Bench) -> 
     file = bench.rows("mine.jsonl", rows(*texts))
     made, _ = bench.play(Contrasts(requests=0, files=(str(file),)), bench.tokenizer)
     assert Counter(turns(made)) == Counter(
-        (each, REFUSAL) for each in texts if side(each) == "train"
+        (each, REFUSAL) for each in texts if side(each.casefold()) == "train"
     )
 
 
 def test_a_safe_row_without_an_answer_is_told(bench: Bench) -> None:
     safe = [{"text": f"How do I feed {n} horses?", "label": "safe"} for n in range(9)]
-    stage = Contrasts(requests=0, files=(str(bench.rows("mine.jsonl", safe)),))
-    with pytest.raises(InputError, match="has no answer to learn from"):
-        bench.play(stage, bench.tokenizer)
+    file = bench.rows("mine.jsonl", safe)
+    first = next(n for n, row in enumerate(safe, 1) if side(row["text"].casefold()) == "train")
+    with pytest.raises(InputError, match="has no answer to learn from") as refused:
+        bench.play(Contrasts(requests=0, files=(str(file),)), bench.tokenizer)
+    assert (refused.value.file, refused.value.line) == (str(file), first)
 
 
 def test_nothing_under_an_eval_folder_is_learnt(bench: Bench) -> None:

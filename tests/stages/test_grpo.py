@@ -97,6 +97,15 @@ def test_episodes_killed_between_rollout_and_update_are_played_again_bit_by_bit(
         assert (work.payload / name).read_bytes() == whole.file(name).read_bytes(), name
 
 
+def test_what_the_reference_reads_is_counted(bench: Bench) -> None:
+    parent = model(bench)
+    stage = replace(STAGE, environments={"vowels-3": 1.0}, steps=1)
+    (_, alone), (_, beside) = (bench.play(replace(stage, beta=b), parent) for b in (0.0, 0.1))
+    assert alone.tokens == beside.tokens
+    forward = load_model(parent)[0].shape.forward_flops_per_token(256)
+    assert beside.flops - alone.flops == pytest.approx(beside.tokens * forward)
+
+
 def test_turns_leave_the_identity_of_what_was_made_before() -> None:
     assert "turns" not in identity_dict(replace(STAGE, turns=Turns()))
     changed = override(STAGE, ("turns.most", "5"), ("turns.forced", "true"))

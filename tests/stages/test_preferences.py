@@ -59,8 +59,17 @@ def test_the_same_answers_are_judged_twice(bench: Bench) -> None:
     assert series["answers.reward"].values == [0.5] * 12
     assert set(series["answers.score"].values) <= {0.0, 1.0}
     assert said.metrics["ranked"] == 0.5
+    assert said.metrics["answers.score"]["low"] < said.metrics["answers.score"]["high"]
     rows = [json.loads(line) for line in (made.path / "answers.jsonl").read_text().splitlines()]
     assert [row["score"] for row in rows] == series["answers.score"].values
+
+
+def test_a_reward_is_no_share(bench: Bench) -> None:
+    """That all are worth exactly 1, or 0, does not make them successes of a draw."""
+    model = parent(bench)
+    for worth in (0.0, 1.0):
+        _, said = bench.play(MeasureRewards(**ASKED), model, judge(bench, model, worth))
+        assert set(said.metrics["answers.reward"].values()) == {worth}
 
 
 def test_standings_have_a_line_an_arm(bench: Bench) -> None:
@@ -74,5 +83,8 @@ def test_standings_have_a_line_an_arm(bench: Bench) -> None:
     assert said.summary[1].split()[1:] == said.summary[2].split()[1:]
     assert read_series(made)["a.score"] == read_series(judged)["answers.score"]
     assert said.metrics["b.kl"]["estimate"] == pytest.approx(0, abs=1e-4)
+    swapped = (model, drift, judged, pairs(bench), reward)
+    with pytest.raises(InputError, match=r"has no series 'answers\.score'; give each arm's"):
+        bench.play(Standings(arms=("a",)), *swapped)
     with pytest.raises(InputError, match="one model and two measurements"):
         bench.play(Standings(arms=("a", "b", "c")), *arms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ontogeny.environments.policy import REFUSAL
 from ontogeny.evaluate.series import read_series
 from ontogeny.run.work import Work
 from ontogeny.safety.archive import FILE, REFUSALS, Archive, Cell, Elite, Holding, Success
+from ontogeny.safety.harms import NO_HARM
 from ontogeny.stages.measure_attacks import MeasureAttacks
 from ontogeny.stages.measure_injection import MeasureInjection
 from ontogeny.stages.red_team import RedTeam
@@ -120,6 +122,16 @@ def test_what_is_measured_pairs_by_request_between_models(bench: Bench, model: A
     assert "2 proposals" not in told.summary[-1] and "8 proposals" in told.summary[-1]
 
 
+def test_an_ordinary_request_stands_in_no_held_out_cell(bench: Bench, model: Artifact) -> None:
+    stage = MeasureAttacks(harmful=8, benign=8, held_families=(), held_share=0.9, **QUICK)
+    made, _ = bench.play(stage, model)
+    near = {row["request"] for row in lines(made, "attacked.jsonl") if row["harm"] != NO_HARM}
+    series = read_series(made)
+    assert len(near) == 8 + 4
+    assert set(series["wrong.held_cells"].units) == near
+    assert set(series["refused.held_cells"].units) < near
+
+
 def test_conversations_hold_nothing_of_what_is_held_out(bench: Bench) -> None:
     stage = RepairFailures(harmful=3, benign=2, plain=1)
     made, told = bench.play(stage, bench.tokenizer, attacks(bench))
@@ -161,6 +173,16 @@ def test_pairs_of_one_kind_do_not_outnumber_the_other(bench: Bench) -> None:
     assert told.metrics == {"pairs": 6, "benign": 4}
     with pytest.raises(InputError, match="some of both"):
         bench.play(RepairPairs(), bench.tokenizer, attacks(bench, refused=0))
+
+
+def test_archives_that_hold_out_unlike_things_are_not_learnt_from_together(
+    bench: Bench, model: Artifact
+) -> None:
+    first, second = attacks(bench), attacks(bench)
+    other = replace(second, record=replace(second.record, config={"held_share": 0.0}))
+    for stage in (RepairFailures(), RepairPairs()):
+        with pytest.raises(InputError, match="do not hold out the same"):
+            bench.play(stage, model, first, other)
 
 
 @pytest.mark.parametrize(
