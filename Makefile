@@ -13,7 +13,7 @@ evidence: $(READY)  ## the same with control arms, a placebo and two more seeds:
 	$(VENV)/bin/ontogeny run quickstart:evidence
 
 test: $(READY)  ## the tests that every change must pass
-	$(PY) -m pytest --numprocesses 2 --dist loadfile -m "not slow and not interrupt"
+	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 --dist loadfile -m "not slow and not interrupt"
 	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 -m "interrupt and not slow"
 
 check: $(READY)  ## format, lint, types
