@@ -6,15 +6,17 @@ Knows no model.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import CorruptArtifact, InputError
 from ontogeny.safety.archive import FILE, REFUSALS, Cell, Elite, Success
 from ontogeny.safety.attack_table import attack
 
+R = TypeVar("R")
 HOLDING = ("held_families", "held_share")
 """The numbers of a search that say what is held out."""
 _LISTS = ("steps", "prompt", "rejected")
@@ -60,15 +62,7 @@ def read_elites(attacks: Artifact) -> Iterator[tuple[Elite, bool]]:
     Raises:
         CorruptArtifact: naming the line that `Archive.write` has not written.
     """
-    path = attacks.file(FILE)
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                yield _elite(json.loads(line))
-            except (InputError, KeyError, TypeError, ValueError) as error:
-                raise CorruptArtifact(
-                    f"no attack of an archive ({error}); make it again", file=path, line=number
-                ) from None
+    return _read(attacks.file(FILE), _elite, "attack of an archive")
 
 
 def read_refusals(attacks: Artifact) -> Iterator[Refusal]:
@@ -77,14 +71,17 @@ def read_refusals(attacks: Artifact) -> Iterator[Refusal]:
     Raises:
         CorruptArtifact: naming the line that is none.
     """
-    path = attacks.file(REFUSALS)
+    return _read(attacks.file(REFUSALS), _refusal, "refusal")
+
+
+def _read(path: Path, made: Callable[[Any], R], what: str) -> Iterator[R]:
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                yield _refusal(json.loads(line))
+                yield made(json.loads(line))
             except (InputError, KeyError, TypeError, ValueError) as error:
                 raise CorruptArtifact(
-                    f"no refusal ({error}); make it again", file=path, line=number
+                    f"no {what} ({error}); make it again", file=path, line=number
                 ) from None
 
 

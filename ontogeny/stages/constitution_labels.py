@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +12,7 @@ from typing import Any, ClassVar
 from ontogeny import bridge
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
+from ontogeny.base.files import write_jsonl
 from ontogeny.corpus.own import folded
 from ontogeny.run.work import Made, Work
 from ontogeny.safety.constitution_labels import LABELS, Labelled, label, label_row, pair_row
@@ -92,14 +92,14 @@ class ConstitutionLabels(UnderConstitution):
         )
 
     def _write(self, directory: Path, found: Sequence[Labelled]) -> dict[str, int]:
-        _lines(directory / LABELS, map(label_row, found))
+        write_jsonl(directory / LABELS, map(label_row, found))
         sides: dict[str, list[dict[str, Any]]] = {name: [] for name in SIDES}
         for each in found:
             row = pair_row(each)
             if row is not None:
                 sides[SIDES[self._held_out(each.asked.text)]].append(row)
         for name, rows in sides.items():
-            _lines(directory / f"{name}.jsonl", rows)
+            write_jsonl(directory / f"{name}.jsonl", rows)
         return {name: len(rows) for name, rows in sides.items()}
 
     def _held_out(self, prompt: str) -> bool:
@@ -115,11 +115,6 @@ def _turned(each: Labelled, coin: int) -> Labelled:
         first, second = opinion.orders
         opinion = replace(opinion, p=1.0 - opinion.p, orders=(1.0 - first, 1.0 - second))
     return replace(each, opinion=opinion)
-
-
-def _lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _judged(found: Sequence[Labelled]) -> dict[str, Any]:

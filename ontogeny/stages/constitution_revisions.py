@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +12,9 @@ from ontogeny import bridge
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.config import execution
 from ontogeny.base.errors import InputError
+from ontogeny.base.files import write_jsonl
 from ontogeny.corpus.shards import encode_conversations, write_shard
+from ontogeny.corpus.talks import write_talks
 from ontogeny.edge.remote_config import RemoteConfig
 from ontogeny.edge.remote_teacher import accounted
 from ontogeny.environments.policy import Behaviour
@@ -30,7 +31,7 @@ from ontogeny.safety.constitution_prompts import Prompt, check_prompts, drawn
 from ontogeny.safety.constitution_voice import Voice
 from ontogeny.safety.own_requests import digest
 from ontogeny.safety.revision import Revised, revise
-from ontogeny.text.message import Conversation, Message, message_to_row
+from ontogeny.text.message import Conversation, Message
 from ontogeny.text.tokenizer import Tokenizer
 
 By = Literal["rules", "words", "server"]
@@ -202,8 +203,8 @@ class ConstitutionRevisions(UnderConstitution):
             raise InputError(f"'{models[0].name}' answered none of {len(prompts)} prompts")
         shard = encode_conversations(talks, author.tokenizer)
         write_shard(work.payload, "train", self.domain, shard)
-        _write(work.payload / "conversations.jsonl", map(_row, talks))
-        _write(work.payload / "revisions.jsonl", (each.to_json() for each in revised))
+        write_talks(work.payload, talks)
+        write_jsonl(work.payload / "revisions.jsonl", (each.to_json() for each in revised))
         said = [text for each in revised for text in _spoken(each)]
         tokens = sum(map(len, author.tokenizer.encode_batch(said)))
         return Made(
@@ -227,15 +228,6 @@ class ConstitutionRevisions(UnderConstitution):
                 turns = Message("user", each.asked.text), Message("assistant", answer)
                 found.append(Conversation(turns, f"{each.asked.id}/{number}", self.domain))
         return found
-
-
-def _row(talk: Conversation) -> dict[str, Any]:
-    return {"id": talk.id, "messages": [message_to_row(each) for each in talk.messages]}
-
-
-def _write(path: Path, rows: Any) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _spoken(each: Revised) -> Iterator[str]:

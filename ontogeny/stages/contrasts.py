@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
-
-import numpy as np
 
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.config import execution
 from ontogeny.base.errors import InputError
 from ontogeny.corpus.shards import encode_conversations, write_shard
+from ontogeny.corpus.talks import dealt, write_talks
 from ontogeny.environments.catalogue import environment
 from ontogeny.environments.own import check_counts
 from ontogeny.environments.policy import REFUSAL
@@ -20,7 +18,6 @@ from ontogeny.run.work import Made, Work
 from ontogeny.safety.harms import WORLDS, World
 from ontogeny.safety.own_requests import digest, own_requests
 from ontogeny.safety.requests import Label, SafetyRequest, requests
-from ontogeny.text.message import Conversation, Message, message_to_row
 from ontogeny.text.tokenizer import Tokenizer
 
 DOMAIN = "safety"
@@ -93,15 +90,12 @@ class Contrasts:
             for name, count in self.replay.items()
             for task in environment(name).tasks("train", count, seed)
         ]
-        talks = _talks(said, self.turns, work.named_seed("order"))
+        order = work.named_seed("order")
+        talks = dealt(said, self.turns, order, name="safety", domain=DOMAIN)
         work.progress(0, 1, "shards")
         shard = encode_conversations(talks, encoder)
         write_shard(work.payload, "train", DOMAIN, shard)
-        with (work.payload / "conversations.jsonl").open("w", encoding="utf-8") as file:
-            for talk in talks:
-                messages = [message_to_row(message) for message in talk.messages]
-                row = {"id": talk.id, "messages": messages}
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        write_talks(work.payload, talks)
         work.progress(1, 1, "shards")
         by_label: dict[str, int] = {
             label: sum(each.label == label for each in asked) for label in self.counts()
@@ -120,20 +114,3 @@ class Contrasts:
 def _own(spec: str) -> list[SafetyRequest]:
     rows = own_requests(spec, trains=True, answered=True)
     return [replace(each, answer=each.answer or REFUSAL) for each in rows if each.split == "train"]
-
-
-def _talks(said: Sequence[tuple[str, str]], turns: int, seed: int) -> list[Conversation]:
-    """All questions with their answers in a new order, 1 to `turns` to a conversation."""
-    draw = np.random.default_rng(seed)
-    order = [said[place] for place in draw.permutation(len(said))]
-    talks: list[Conversation] = []
-    while order:
-        size = int(draw.integers(1, turns + 1))
-        part, order = order[:size], order[size:]
-        messages = [
-            message
-            for asked, answer in part
-            for message in (Message("user", asked), Message("assistant", answer))
-        ]
-        talks.append(Conversation(tuple(messages), id=f"safety/{len(talks)}", domain=DOMAIN))
-    return talks

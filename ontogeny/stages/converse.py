@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
-
-import numpy as np
 
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
 from ontogeny.corpus.shards import encode_conversations, write_shard
-from ontogeny.environments.environment import Task
+from ontogeny.corpus.talks import dealt, write_talks
 from ontogeny.environments.own import check_counts, environments_of
 from ontogeny.run.work import Made, Work
-from ontogeny.text.message import Conversation, Message, message_to_row
 from ontogeny.text.tokenizer import Tokenizer
 
 
@@ -53,15 +49,14 @@ class Converse:
             for name, count in self.environments.items()
             for task in worlds[name].tasks("train", count, seed)
         ]
-        conversations = _talks(tasks, self.turns, work.named_seed("order"))
+        said = [(task.prompt, task.answer) for task in tasks]
+        conversations = dealt(
+            said, self.turns, work.named_seed("order"), name="talk", domain="chat"
+        )
         work.progress(0, 1, "shards")
         shard = encode_conversations(conversations, encoder)
         write_shard(work.payload, "train", "chat", shard)
-        with (work.payload / "conversations.jsonl").open("w", encoding="utf-8") as file:
-            for each in conversations:
-                messages = [message_to_row(message) for message in each.messages]
-                row = {"id": each.id, "messages": messages}
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        write_talks(work.payload, conversations)
         work.progress(1, 1, "shards")
         assert shard.weights is not None
         learnt = int(shard.weights.sum())
@@ -73,20 +68,3 @@ class Converse:
             ),
             tokens=shard.tokens,
         )
-
-
-def _talks(tasks: Sequence[Task], turns: int, seed: int) -> list[Conversation]:
-    """All tasks in a new order, 1 to `turns` of them to a conversation."""
-    draw = np.random.default_rng(seed)
-    order = [tasks[place] for place in draw.permutation(len(tasks))]
-    talks: list[Conversation] = []
-    while order:
-        size = int(draw.integers(1, turns + 1))
-        part, order = order[:size], order[size:]
-        messages = [
-            message
-            for task in part
-            for message in (Message("user", task.prompt), Message("assistant", task.answer))
-        ]
-        talks.append(Conversation(tuple(messages), id=f"talk/{len(talks)}", domain="chat"))
-    return talks

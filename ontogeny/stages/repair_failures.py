@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,11 +9,11 @@ from ontogeny.base.artifact import Artifact
 from ontogeny.base.config import added
 from ontogeny.base.errors import InputError
 from ontogeny.corpus.shards import encode_conversations, write_shard
+from ontogeny.corpus.talks import write_talks
 from ontogeny.run.work import Made, Work
 from ontogeny.safety.archive_read import check_held, failures
 from ontogeny.safety.judge_rules import RULES
 from ontogeny.safety.repair import lessons
-from ontogeny.text.message import message_to_row
 from ontogeny.text.tokenizer import Tokenizer
 
 
@@ -68,11 +67,7 @@ class RepairFailures:
         ]
         shard = encode_conversations(conversations, encoder)
         write_shard(work.payload, "train", self.domain, shard)
-        with (work.payload / "conversations.jsonl").open("w", encoding="utf-8") as file:
-            for each in conversations:
-                messages = [message_to_row(message) for message in each.messages]
-                row = {"id": each.id, "messages": messages}
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        write_talks(work.payload, conversations)
         assert shard.weights is not None
         refused = sum(each.request.to_refuse for each in found)
         attacked = sum(bool(each.attack.steps) for each in found)

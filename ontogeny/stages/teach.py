@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
 from ontogeny.base.files import write_json
 from ontogeny.corpus.shards import shard_of_rendered, write_shard
+from ontogeny.corpus.talks import write_talks
 from ontogeny.environments.lessons import (
     Lesson,
     Players,
@@ -21,7 +21,7 @@ from ontogeny.environments.lessons import (
     voice,
 )
 from ontogeny.run.work import Made, Work
-from ontogeny.text.message import Conversation, message_to_row
+from ontogeny.text.message import Conversation
 from ontogeny.text.template import Rendered, render
 from ontogeny.text.tokenizer import Tokenizer
 from ontogeny.text.tool_calls import Speech, speech
@@ -138,11 +138,7 @@ class Teach:
         talks = [talk for talk, _ in kept]
         shard = shard_of_rendered(talks, [each for _, each in kept], tokenizer.vocab_size)
         write_shard(work.payload, "train", "chat", shard)
-        with (work.payload / "conversations.jsonl").open("w", encoding="utf-8") as file:
-            for each in talks:
-                messages = [message_to_row(message) for message in each.messages]
-                file.write(json.dumps({"id": each.id, "messages": messages}, ensure_ascii=False))
-                file.write("\n")
+        write_talks(work.payload, talks)
         write_json(work.payload / DROPPED, dict(sorted(dropped.items())))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pytest
+
 from ontogeny.environments.policy import REFUSAL
 from ontogeny.rollout.cast import Cast
 from ontogeny.rollout.drive import drive_all
@@ -147,12 +149,9 @@ def test_an_interrupted_round_goes_on_from_its_journal(tmp_path: Path) -> None:
 
     whole = drive_all(flows(), Cast({"author": author(), "critic": saying(lambda _: "No.")}))
     path = tmp_path / "journal.jsonl"
-    try:
-        parts = {"author": author(), "critic": saying(broken)}
+    parts = {"author": author(), "critic": saying(broken)}
+    with pytest.raises(KeyboardInterrupt):
         drive_all(flows(), Cast(parts), journal=FileJournal(path))
-        raise AssertionError("nothing broke")
-    except KeyboardInterrupt:
-        pass
     again = author()
     parts = {"author": again, "critic": saying(lambda _: "No.")}
     assert drive_all(flows(), Cast(parts), journal=FileJournal(path)) == whole
