@@ -7,9 +7,10 @@ verdict (`evaluate.verdict`) follows from the numbers alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from ontogeny.base.errors import InputError
+from ontogeny.evaluate.intervals import Interval
 
 Sense = Literal["at_least", "at_most", "within"]
 
@@ -45,3 +46,33 @@ class Claim:
                 f"claim {self.name}: sense is {self.sense!r}; give one of "
                 f"{', '.join(get_args(Sense))}"
             )
+
+    def met(
+        self, found: Interval, *, null: float | None = None, control: str = ""
+    ) -> dict[str, Any]:
+        """The number that was found for it, as an effect's record keeps it.
+
+        Args:
+            null: the claim's own unless it was measured.
+        """
+        return {
+            "name": self.name,
+            "estimate": found.value,
+            "low": found.low,
+            "high": found.high,
+            "units": found.units,
+            "null": self.null if null is None else null,
+            "target": self.target,
+            "sense": self.sense,
+            "unit": self.unit,
+            "control": control,
+            "meaning": self.meaning,
+        }
+
+    def line(self, found: Interval, null: float | None = None) -> str:
+        """The same for a person."""
+        null = self.null if null is None else null
+        return (
+            f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}] {self.unit}; "
+            f"target {self.sense.replace('_', ' ')} {self.target:g}, null {null:.3g}"
+        )

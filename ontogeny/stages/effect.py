@@ -8,7 +8,6 @@ from typing import ClassVar, Literal
 from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
 from ontogeny.evaluate.claims import Claim
-from ontogeny.evaluate.intervals import Interval
 from ontogeny.evaluate.series import (
     Series,
     difference,
@@ -88,21 +87,10 @@ class Effect:
             reached = level(self._series(before, self.series), name).value
             gate = {"reached": reached, "needed": self.gate}
         null = self._null(measurements, name)
-        effect = {
-            "name": claim.name,
-            "estimate": estimate.value,
-            "low": estimate.low,
-            "high": estimate.high,
-            "units": estimate.units,
-            "null": null,
-            "target": claim.target,
-            "sense": claim.sense,
-            "unit": claim.unit,
-            "control": self.control,
-            "meaning": claim.meaning,
-            **({"gate": gate} if gate else {}),
-        }
-        return Made(metrics={"effect": effect}, summary=(_line(claim, estimate, null),))
+        effect = claim.met(estimate, null=null, control=self.control)
+        if gate:
+            effect["gate"] = gate
+        return Made(metrics={"effect": effect}, summary=(claim.line(estimate, null),))
 
     def _null(self, measurements: tuple[Artifact, ...], name: str) -> float:
         if self.claim.null is not None:
@@ -123,11 +111,3 @@ class Effect:
                 f"'{measurement.name}' has no series '{name}'; it has {', '.join(known)}"
             )
         return known[name]
-
-
-def _line(claim: Claim, estimate: Interval, null: float) -> str:
-    word = {"at_least": "at least", "at_most": "at most", "within": "within"}[claim.sense]
-    return (
-        f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}] {claim.unit}; "
-        f"target {word} {claim.target:g}, null {null:.3g}"
-    )

@@ -9,6 +9,7 @@ from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import InputError
 from ontogeny.base.files import read_json
 from ontogeny.evaluate.claims import Claim
+from ontogeny.evaluate.intervals import Interval
 from ontogeny.run.work import Made, Work
 
 
@@ -39,22 +40,7 @@ class WatchEffect:
         growth = said["growth"]
         if growth is None:
             raise InputError(f"'{watch.name}' cannot tell: {said['why']}")
-        effect = {
-            "name": claim.name,
-            "estimate": growth["value"],
-            "low": growth["low"],
-            "high": growth["high"],
-            "units": said["steps"],
-            "null": claim.null,
-            "target": claim.target,
-            "sense": claim.sense,
-            "unit": claim.unit,
-            "control": self.control,
-            "meaning": claim.meaning,
-        }
-        word = {"at_least": "at least", "at_most": "at most", "within": "within"}[claim.sense]
-        line = (
-            f"{growth['value']:.3f} [{growth['low']:.3f}, {growth['high']:.3f}] {claim.unit}; "
-            f"target {word} {claim.target:g}, null {claim.null:.3g}; the watch: {said['verdict']}"
-        )
+        found = Interval(growth["value"], growth["low"], growth["high"], said["steps"])
+        effect = claim.met(found, control=self.control)
+        line = f"{claim.line(found)}; the watch: {said['verdict']}"
         return Made(metrics={"effect": effect}, summary=(line,))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ontogeny.base.errors import InputError
 from ontogeny.evaluate.bits import bits_per_byte, bits_per_byte_change
-from ontogeny.evaluate.intervals import mean, paired_difference, ratio, wilson
+from ontogeny.evaluate.intervals import exact, mean, paired_difference, ratio, wilson
 
 
 @pytest.mark.parametrize(
@@ -82,3 +82,20 @@ def test_what_is_no_number_is_one_line(values: list[float]) -> None:
         paired_difference([1.0], [1.0, 2.0], "bad")
     with pytest.raises(InputError):
         wilson(0, 0)
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 7), (3, 7), (7, 7), (1, 250), (249, 250)])
+def test_either_end_of_an_exact_interval_leaves_its_share(successes: int, trials: int) -> None:
+    """At the lower end so many or more come with just that chance, at the upper one so few."""
+
+    def chance(level: float, counts: range) -> float:
+        return sum(math.comb(trials, n) * level**n * (1 - level) ** (trials - n) for n in counts)
+
+    found = exact(successes, trials, 0.025)
+    assert (found.value, found.units) == (successes / trials, trials)
+    more, fewer = range(successes, trials + 1), range(successes + 1)
+    assert found.low == 0.0 if successes == 0 else chance(found.low, more) == pytest.approx(0.025)
+    full = successes == trials
+    assert found.high == 1.0 if full else chance(found.high, fewer) == pytest.approx(0.025)
+    with pytest.raises(InputError, match="no proportion"):
+        exact(trials + 1, trials, 0.025)

@@ -27,6 +27,7 @@ RANK = {
     "infer": 4,
     "evaluate": 5,
     "safety": 5,
+    "feedback": 5,
     "anatomy": 5,
     "report": 6,
     "serve": 6,
@@ -38,7 +39,7 @@ RANK = {
     "cli": 10,
     "": 11,
 }
-LANGUAGE = {"text", "corpus", "rollout", "environments", "evaluate", "safety"}
+LANGUAGE = {"text", "corpus", "rollout", "environments", "evaluate", "safety", "feedback"}
 LANGUAGE |= {"report", "serve", "release"}
 LEARNING = {"objectives", "model", "train", "infer", "anatomy"}
 ONLY = {"objectives": set[str](), "run": {"base", "plan"}, "base": set[str]()}
