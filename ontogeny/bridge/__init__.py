@@ -31,6 +31,7 @@ _HOME = {
     "load_reward": "ontogeny.bridge.reward_model",
     "same_language": "ontogeny.bridge.reward_model",
     "shape_of": "ontogeny.bridge.models",
+    "require_room_beside": "ontogeny.bridge.beside",
     "save_model": "ontogeny.bridge.models",
     "save_open_weights": "ontogeny.bridge.open_weights",
     "score_shard": "ontogeny.bridge.scoring",

@@ -7,12 +7,17 @@ effect within one step, and no lock is needed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ontogeny.base.errors import InputError
+from ontogeny.bridge import embedding
+from ontogeny.bridge.between import Between
 from ontogeny.infer.engine import Engine
 from ontogeny.infer.handle import Handle
-from ontogeny.infer.scoring import check, score
+from ontogeny.infer.scoring import check, scoring
 from ontogeny.rollout.policy import (
     Completion,
     Continuation,
@@ -26,8 +31,11 @@ from ontogeny.text.constraint import Constraint
 from ontogeny.text.tokenizer import Tokenizer
 
 TopSink = Callable[[tuple[tuple[int, float], ...]], None]
+Ids = tuple[int, ...]
 SCORED_TOKENS = 8192
-"""Scored without looking at anything else, under ready admission."""
+"""Of continuations that share their passes, under ready admission."""
+MOST_READ = 4096
+"""Tokens of one of these passes."""
 
 
 class LocalPolicy:
@@ -37,9 +45,9 @@ class LocalPolicy:
     `drive`) are submitted in order before the first step, so under the engine's lockstep admission
     the batches, and every bit of the answers, follow from the requests alone.
 
-    Under ready admission nothing holds the event loop for longer than one step and the scoring of
-    `SCORED_TOKENS`: an unknown grammar is tried in a thread (its request is submitted when that is
-    done), and many continuations are scored a few at a time.
+    Under ready admission nothing holds the event loop for longer than one step, and one pass of as
+    many tokens for scores and embeddings: an unknown grammar is tried in a thread (its request is
+    submitted when that is done).
 
     One event loop at a time: loops may follow one another, as `sample_all` makes one a call.
 
@@ -51,7 +59,9 @@ class LocalPolicy:
         self.engine = engine
         self.tokenizer = tokenizer
         self._running: dict[Handle, tuple[asyncio.Future[None], Sink | None, TopSink | None]] = {}
-        self._scoring: list[tuple[Continuation, asyncio.Future[Likelihood]]] = []
+        self._scoring: list[tuple[Continuation, int, asyncio.Future[Likelihood]]] = []
+        self._scored: list[asyncio.Future[Likelihood]] = []
+        self._between = Between()
         self._pump: asyncio.Task[None] | None = None
 
     async def sample(
@@ -106,17 +116,36 @@ class LocalPolicy:
             tuple(handle.top),
         )
 
-    async def score(self, request: Continuation) -> Likelihood:
-        """Log-probs of a continuation; all that wait share packed forward passes.
+    async def score(self, request: Continuation, *, salt: int = 0) -> Likelihood:
+        """Log-probs of a continuation; those that wait share packed forward passes.
+
+        Args:
+            salt: who asks; passes are shared among requests of one salt alone.
 
         Raises:
             InputError: when it exceeds the model's context or its vocabulary.
         """
         check(self.engine.model, request.prompt, request.target)
         future: asyncio.Future[Likelihood] = asyncio.get_running_loop().create_future()
-        self._scoring.append((request, future))
+        self._scoring.append((request, salt, future))
         self._wake()
         return await future
+
+    async def embed(self, texts: Sequence[Ids], begin: int) -> NDArray[np.float32]:
+        """vectors_SC of length 1, a row for each text (`bridge.embedding`).
+
+        Raises:
+            InputError: when a text is empty or exceeds the model's context or its vocabulary.
+        """
+        embedding.check(self.engine.model, texts, begin)
+        future: asyncio.Future[NDArray[np.float32]] = asyncio.get_running_loop().create_future()
+        self._between.add(self._vectors(texts, begin), [future])
+        self._wake()
+        return await future
+
+    def forget(self) -> None:
+        """Nothing that was computed so far is used for another request; called between steps."""
+        self.engine.forget()
 
     def _wake(self) -> None:
         """Start the pump behind everything this turn of the loop still submits."""
@@ -124,9 +153,12 @@ class LocalPolicy:
             self._pump = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        while self._running or self._scoring:
+        while self._running or self._scoring or self._between.busy:
             try:
-                self._score_waiting()
+                self._begin_scoring()
+                self._between.step()
+                while self._between.busy and self.engine.lockstep:
+                    self._between.step()
                 if self.engine.busy:
                     self._step()
             except BaseException as error:  # whoever waits is told; nobody else can be
@@ -158,21 +190,54 @@ class LocalPolicy:
             if handle.finish is not None:
                 done.set_result(None)
 
-    def _score_waiting(self) -> None:
-        waiting = [(request, future) for request, future in self._scoring if not future.done()]
-        count = len(waiting) if self.engine.lockstep else _fitting([r for r, _ in waiting])
-        waiting, self._scoring = waiting[:count], waiting[count:]
-        if not waiting:
+    def _begin_scoring(self) -> None:
+        """Those that wait, as soon as those before them have been answered."""
+        waiting = [each for each in self._scoring if not each[2].done()]
+        if any(not each.done() for each in self._scored) or not waiting:
+            self._scoring = waiting
             return
-        pairs = [(request.prompt, request.target) for request, _ in waiting]
-        try:
-            answers = score(self.engine.model, pairs)
-        except Exception as error:
-            for _, future in waiting:
-                future.set_exception(error)
-            return
-        for (_, future), (log_probs, greedy) in zip(waiting, answers, strict=True):
-            future.set_result(Likelihood(tuple(log_probs), tuple(greedy), self.engine.version))
+        chosen = waiting
+        if not self.engine.lockstep:
+            salt = waiting[0][1]
+            chosen = [each for each in waiting if each[1] == salt]
+            chosen = chosen[: _fitting([request for request, *_ in chosen])]
+        taken = {future for *_, future in chosen}
+        self._scoring = [each for each in waiting if each[2] not in taken]
+        self._scored = [future for *_, future in chosen]
+        self._between.add(self._likelihoods([request for request, *_ in chosen]), self._scored)
+
+    def _likelihoods(
+        self, requests: Sequence[Continuation]
+    ) -> Generator[None, None, list[Likelihood]]:
+        pairs = [(request.prompt, request.target) for request in requests]
+        tops = [request.top_log_probs for request in requests]
+        version = None
+        while version != self.engine.version:  # other weights: begun anew
+            version = self.engine.version
+            found = yield from scoring(self.engine.model, pairs, self._most_read, max(tops))
+        return [
+            Likelihood(
+                tuple(each.log_probs),
+                tuple(each.greedy),
+                self.engine.version,
+                tuple(pairs[:top] for pairs in each.top) if top else (),
+            )
+            for each, top in zip(found, tops, strict=True)
+        ]
+
+    def _vectors(
+        self, texts: Sequence[Ids], begin: int
+    ) -> Generator[None, None, list[NDArray[np.float32]]]:
+        version = None
+        while version != self.engine.version:
+            version = self.engine.version
+            found = yield from embedding.embedding(self.engine.model, texts, begin, self._most_read)
+        return [found]
+
+    @property
+    def _most_read(self) -> int:
+        """Tokens of one pass of scoring or embedding."""
+        return MOST_READ if self.engine.lockstep else min(MOST_READ, self.engine.prefill_tokens)
 
 
 def _raisable(error: BaseException) -> BaseException:

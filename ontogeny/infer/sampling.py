@@ -87,14 +87,23 @@ def likeliest(logits_BV: Tensor, counts: Sequence[int]) -> list[tuple[tuple[int,
     """
     logits_BV = logits_BV.float()
     most = min(max(counts), logits_BV.shape[-1])
-    # one integer orders by logit, then by id: fp32 as ordered integers, negative ones mirrored
-    bits_BV = (logits_BV + 0.0).view(torch.int32)
-    bits_BV = torch.where(bits_BV < 0, bits_BV ^ 0x7FFFFFFF, bits_BV)
-    last_V = torch.arange(logits_BV.shape[-1] - 1, -1, -1, device=logits_BV.device)
-    ids_BK = ((bits_BV.long() << 32) | last_V).topk(most).indices
+    ids_BK = ranks(logits_BV, logits_BV.shape[-1] - 1).topk(most).indices
     log_probs_BK = logits_BV.gather(-1, ids_BK) - logits_BV.logsumexp(-1, keepdim=True)
     pairs = zip(ids_BK.tolist(), log_probs_BK.tolist(), counts, strict=True)
     return [tuple(zip(ids[:n], told[:n], strict=True)) for ids, told, n in pairs]
+
+
+def ranks(logits_BV: Tensor, highest: int) -> Tensor:
+    """One whole number for each logit that orders by logit, then by the lowest id.
+
+    Args:
+        highest: the low 32 bits of the first id's; the next one's are one less.
+    """
+    # fp32 as ordered integers, negative ones mirrored
+    bits_BV = (logits_BV.float() + 0.0).view(torch.int32)
+    bits_BV = torch.where(bits_BV < 0, bits_BV ^ 0x7FFFFFFF, bits_BV)
+    last = highest - logits_BV.shape[-1]
+    return (bits_BV.long() << 32) | torch.arange(highest, last, -1, device=logits_BV.device)
 
 
 def uniforms(seeds: Sequence[int], positions: Sequence[int]) -> NDArray[np.float64]:

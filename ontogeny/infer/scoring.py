@@ -2,54 +2,40 @@
 
 Knows no text and no engine: nothing is sampled. `ontogeny.infer.tree` says what is read.
 
-Shape suffixes: D distinct tokens of the tree, N tokens of a pass, W (token, target) pairs wanted,
-R tokens of them whose logits are needed, C channels, V vocabulary, K ids of one tile.
+Shape suffixes: D distinct tokens of the tree, W (token, target) pairs wanted, R tokens of them
+whose logits are needed, T likeliest ids.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ontogeny.base.errors import InputError
-from ontogeny.infer.tree import Block, Cost, Pass, Tree, grow, passes
-from ontogeny.model import head
-from ontogeny.model.layout import Layout, Sight, Stem
+from ontogeny.infer.reading import machine_of, read
+from ontogeny.infer.tiles import said
+from ontogeny.infer.tree import Pass, Tree, grow
 from ontogeny.model.transformer import Transformer
 
 Ids = Sequence[int]
 Places = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+Top = tuple[tuple[int, float], ...]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """What is fastest on a kind of device; of no influence on the scores but rounding.
+class Scored:
+    """Of one target: see `scoring`."""
 
-    Args:
-        tokens: of a forward pass.
-        cost: of attention.
-        tile: logits that exist at once.
-        rows: of a tile.
-    """
-
-    tokens: int
-    cost: Cost
-    tile: int
-    rows: int
-
-
-CPU = Machine(2048, Cost(256, 4096, 20), 1 << 20, 512)
-"""Activations and a tile of logits stay in the cache."""
-ACCELERATOR = Machine(1 << 16, Cost(2048, 1 << 19, 1 << 10), 1 << 28, 1 << 13)
-"""Launches cost more than products."""
+    log_probs: list[float]
+    greedy: list[bool]
+    top: list[Top]
 
 
 def score(
@@ -57,15 +43,39 @@ def score(
 ) -> list[tuple[list[float], list[bool]]]:
     """For each (prompt, target): log-prob of each target token, and whether it was the likeliest.
 
+    See `scoring`, which does it pass by pass.
+    """
+    found = finished(scoring(model, pairs, most_tokens))
+    return [(each.log_probs, each.greedy) for each in found]
+
+
+def finished(steps: Generator[None, None, T]) -> T:
+    """What steps that are all taken at once come to."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+
+@torch.inference_mode()
+def scoring(
+    model: Transformer, pairs: Sequence[tuple[Ids, Ids]], most_tokens: int = 4096, top: int = 0
+) -> Generator[None, None, list[Scored]]:
+    """How likely each target is after its prompt, in steps of one forward pass each.
+
     A token is read once for all pairs that begin alike up to it, and what follows it scored once.
 
     Args:
         model: scores under its unmodified distribution.
         pairs: token ids, at least one in each part.
         most_tokens: of one forward pass.
+        top: how many of the likeliest ids are told of each target's place.
 
     Returns:
-        In the order of the pairs: target's log-probs in nats, and their greedy flags.
+        In the order of the pairs: target's log-probs in nats, their greedy flags, and the likeliest
+        (id, log-prob) pairs, likeliest first, ties by the lowest id.
 
     Raises:
         InputError: when a pair exceeds the model's context or holds an id outside the vocabulary,
@@ -80,14 +90,17 @@ def score(
         [len(target) for _, target in pairs],
     )
     targets = np.concatenate([np.asarray(target, np.int64) for _, target in pairs])
-    vocab_size = model.shape.vocab_size
-    wanted_W, where = np.unique(
-        np.concatenate(tree.ends) * vocab_size + targets, return_inverse=True
-    )
-    log_probs_W, greedy_W = _wanted(model, tree, *np.divmod(wanted_W, vocab_size), most_tokens)
-    log_probs, greedy = log_probs_W[where].tolist(), greedy_W[where].tolist()
+    vocab_size, ends = model.shape.vocab_size, np.concatenate(tree.ends)
+    wanted_W, where = np.unique(ends * vocab_size + targets, return_inverse=True)
+    found = _Found(*np.divmod(wanted_W, vocab_size), top)
+    yield from found.steps(model, tree, most_tokens)
+    log_probs, greedy = found.log_probs_W[where].tolist(), found.greedy_W[where].tolist()
+    tops = found.top(ends)
     stops = np.cumsum([len(target) for _, target in pairs]).tolist()
-    return [(log_probs[start:stop], greedy[start:stop]) for start, stop in pairwise([0, *stops])]
+    return [
+        Scored(log_probs[start:stop], greedy[start:stop], tops[start:stop])
+        for start, stop in pairwise([0, *stops])
+    ]
 
 
 def check(model: Transformer, prompt: Ids, target: Ids) -> None:
@@ -105,126 +118,43 @@ def check(model: Transformer, prompt: Ids, target: Ids) -> None:
         )
 
 
-@torch.inference_mode()
-def _wanted(
-    model: Transformer, tree: Tree, tokens_W: Places, targets_W: Places, most_tokens: int
-) -> tuple[Floats, Flags]:
-    """log_probs_W and greedy_W of `targets_W` after the tree's `tokens_W`, which rise."""
-    machine = CPU if model.device.type == "cpu" else ACCELERATOR
-    log_probs_W, greedy_W = np.empty(len(tokens_W)), np.empty(len(tokens_W), np.bool_)
-    stem = Stem()
-    for part in passes(tree, min(most_tokens, machine.tokens), machine.cost):
-        stem.keep = part.keep
-        inside = slice(*np.searchsorted(tokens_W, (part.first, part.stop)))
-        rows_R, row_W = np.unique(tokens_W[inside] - part.first, return_inverse=True)
-        tokens_N = torch.from_numpy(tree.ids_D[part.first : part.stop]).to(model.device)
-        plan = _layout(part, tree, stem, model)
-        x_RC = model.read(tokens_N, plan, torch.from_numpy(rows_R).to(model.device))
-        if len(x_RC):
-            found = _log_probs(model, x_RC, row_W, targets_W[inside], machine)
-            log_probs_W[inside], greedy_W[inside] = found[0].numpy(), found[1].numpy()
-    if np.isnan(log_probs_W).any():
-        raise InputError("the model's logits are not finite; use an earlier checkpoint")
-    return log_probs_W, greedy_W
+class _Found:
+    """What is known of `targets_W` after the tree's `tokens_W`, which rise."""
 
+    def __init__(self, tokens_W: Places, targets_W: Places, top: int) -> None:
+        self._tokens_W, self._targets_W, self._top = tokens_W, targets_W, top
+        self.log_probs_W = np.empty(len(tokens_W))
+        self.greedy_W = np.empty(len(tokens_W), np.bool_)
+        self._tops: dict[int, Top] = {}
 
-def _layout(part: Pass, tree: Tree, stem: Stem, model: Transformer) -> Layout:
-    depths_N = torch.from_numpy(tree.depths_D[part.first : part.stop])
-    sights: list[Sight | None] = []
-    start = 0
-    for block in part.blocks:
-        stop = start + block.count * block.length
-        sights.append(_sight(block, depths_N[start:stop], model))
-        start = stop
-    return Layout(
-        tuple((block.count, block.length) for block in part.blocks),
-        None,
-        None,
-        depths_N.to(model.device),
-        tuple(sights),
-        stem,
-    )
+    def steps(
+        self, model: Transformer, tree: Tree, most_tokens: int
+    ) -> Generator[None, None, None]:
+        """Finds it, a pass a step."""
+        machine = machine_of(model)
 
+        def inside(part: Pass) -> slice:
+            return slice(*np.searchsorted(self._tokens_W, (part.first, part.stop)))
 
-def _sight(block: Block, depths_U: Tensor, model: Transformer) -> Sight | None:
-    if block.sight is None:
-        return None
-    seen, bits = block.sight
-    mask_UK, window = torch.from_numpy(bits), model.shape.window
-    near_UK = mask_UK
-    if 0 < window <= int(depths_U.max()):
-        above = torch.arange(mask_UK.shape[1] - len(depths_U))
-        near_UK = mask_UK & (depths_U[:, None] - torch.cat([above, depths_U]) < window)
-    mask = _ready(mask_UK, model)
-    return Sight(seen, mask, mask if near_UK is mask_UK else _ready(near_UK, model))
+        def rows(part: Pass) -> Places:
+            found: Places = np.unique(self._tokens_W[inside(part)]) - part.first
+            return found
 
+        for part, x_RC in read(model, tree, most_tokens, rows, machine):
+            here = inside(part)
+            tokens_R, row_W = np.unique(self._tokens_W[here], return_inverse=True)
+            if len(x_RC):
+                found = said(model, x_RC, row_W, self._targets_W[here], machine, self._top)
+                self.log_probs_W[here] = found.log_probs_W.numpy()
+                self.greedy_W[here] = found.greedy_W.numpy()
+                if self._top:
+                    ids, told = found.top_ids_RT.tolist(), found.top_log_probs_RT.tolist()
+                    for token, *pairs in zip(tokens_R.tolist(), ids, told, strict=True):
+                        self._tops[token] = tuple(zip(*pairs, strict=True))
+            yield
+        if np.isnan(self.log_probs_W).any():
+            raise InputError("the model's logits are not finite; use an earlier checkpoint")
 
-def _ready(mask_UK: Tensor, model: Transformer) -> Tensor:
-    """On the device; as added to the scores, unless they are capped: else each layer makes that."""
-    if model.shape.attention_cap is not None:
-        return mask_UK.to(model.device)
-    zeros_UK = torch.zeros(mask_UK.shape, dtype=model.embedding.dtype)
-    return zeros_UK.masked_fill_(~mask_UK, -torch.inf).to(model.device)
-
-
-def _log_probs(
-    model: Transformer, x_RC: Tensor, row_W: Places, targets_W: Places, machine: Machine
-) -> tuple[Tensor, Tensor]:
-    """log_probs_W and greedy_W of `targets_W` after the tokens at `row_W` (rising) of `x_RC`."""
-    starts = range(0, len(x_RC), machine.rows)
-    cuts = np.searchsorted(row_W, [*starts, len(x_RC)])
-    found = [
-        _rows(
-            model,
-            x_RC[start : start + machine.rows],
-            row_W[first:stop] - start,
-            targets_W[first:stop],
-            machine.tile,
-        )
-        for start, (first, stop) in zip(starts, pairwise(cuts), strict=True)
-    ]
-    log_probs, greedy = zip(*found, strict=True)
-    return torch.cat(log_probs), torch.cat(greedy)
-
-
-def _rows(
-    model: Transformer, x_RC: Tensor, row_W: Places, targets_W: Places, tile: int
-) -> tuple[Tensor, Tensor]:
-    """The same, of so few rows that a tile holds many ids.
-
-    A tile of logits is made, searched and summed while it is in the cache; the sum of exponentials
-    is that over the largest logit so far (Milakov and Gimelshein 2018, arXiv:1805.02867).
-    """
-    weights_VC, rows = model.head, len(x_RC)
-    width = min(max(tile // rows, 1), len(weights_VC))
-    order = np.argsort(targets_W, kind="stable")
-    cuts = np.searchsorted(targets_W[order], range(0, len(weights_VC) + width, width))
-    row_w, targets_w = (
-        torch.from_numpy(each[order]).to(x_RC.device) for each in (row_W, targets_W)
-    )
-    buffer = x_RC.new_empty(rows * width)
-    exact = torch.promote_types(x_RC.dtype, torch.float32)
-    largest_R = torch.full((rows,), -torch.inf, dtype=exact, device=x_RC.device)
-    sums_R = torch.zeros_like(largest_R)
-    chosen_w = largest_R.new_empty(len(order))
-    leads_w = torch.empty(len(order), dtype=torch.bool, device=x_RC.device)
-    for number, first_id in enumerate(range(0, len(weights_VC), width)):
-        part_KC = weights_VC[first_id : first_id + width]
-        out_RK = buffer[: rows * len(part_KC)].view(rows, -1)
-        logits_RK = head.capped(torch.mm(x_RC, part_KC.t(), out=out_RK), model.cap).to(exact)
-        highest_R = logits_RK.amax(1)
-        inside = slice(*cuts[number : number + 2])
-        row, id_ = row_w[inside], targets_w[inside] - first_id
-        chosen_w[inside] = chosen = logits_RK[row, id_]
-        leads = (chosen == highest_R[row]) & (chosen > largest_R[row])
-        tied = leads.nonzero()[:, 0]  # the first of equals counts
-        leads[tied] = logits_RK[row[tied]].argmax(1) == id_[tied]
-        leads_w[inside] = leads
-        larger_R = torch.maximum(largest_R, highest_R)
-        sums_R.mul_((largest_R - larger_R).exp_())
-        sums_R += logits_RK.sub_(larger_R[:, None]).exp_().sum(1)
-        largest_R = larger_R
-    back = torch.from_numpy(np.argsort(order))
-    log_probs_w = chosen_w - (largest_R + sums_R.log_())[row_w]
-    greedy_w = leads_w & (chosen_w == largest_R[row_w])
-    return log_probs_w.cpu()[back], greedy_w.cpu()[back]
+    def top(self, tokens: Places) -> list[Top]:
+        """The likeliest after each of these tokens of the tree."""
+        return [self._tops[token] for token in tokens.tolist()] if self._top else []

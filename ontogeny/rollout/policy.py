@@ -58,8 +58,12 @@ class Request:
             raise InputError(f"max_tokens is {self.max_tokens}; give at least 1")
         if not all(self.stop_strings):
             raise InputError("a stop string is empty; leave it out")
-        if not 0 <= self.top_log_probs <= MOST_TOP:
-            raise InputError(f"top_log_probs is {self.top_log_probs}; give 0 to {MOST_TOP}")
+        _check_top(self.top_log_probs)
+
+
+def _check_top(count: int) -> None:
+    if not 0 <= count <= MOST_TOP:
+        raise InputError(f"top_log_probs is {count}; give 0 to {MOST_TOP}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +97,20 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """How likely is `target` after `prompt`? Both are token ids, at least one each."""
+    """How likely is `target` after `prompt`? Both are token ids, at least one each.
+
+    Args:
+        top_log_probs: how many of the likeliest ids are told beside each target token, 0 to 20.
+    """
 
     prompt: tuple[int, ...]
     target: tuple[int, ...]
+    top_log_probs: int = 0
 
     def __post_init__(self) -> None:
         if not self.prompt or not self.target:
             raise InputError("scoring needs at least one token of prompt and one of target")
+        _check_top(self.top_log_probs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +121,14 @@ class Likelihood:
         log_probs: of each target id in nats, given everything before it, unmodified distribution.
         greedy: whether that id was the most likely one.
         version: of the policy that scored.
+        top: for each target id the likeliest (id, log-prob) pairs at its place, likeliest first,
+            if asked for and if the policy can tell.
     """
 
     log_probs: tuple[float, ...]
     greedy: tuple[bool, ...]
     version: int
+    top: tuple[tuple[tuple[int, float], ...], ...] = ()
 
     def total(self) -> float:
         """Log-probability of the whole target, in nats."""

@@ -7,9 +7,10 @@ import torch
 from support.families import FAMILIES, made
 
 from ontogeny.base.errors import InputError
-from ontogeny.infer import scoring
+from ontogeny.infer import reading
 from ontogeny.infer.engine import Engine
-from ontogeny.infer.scoring import Machine, score
+from ontogeny.infer.reading import Machine
+from ontogeny.infer.scoring import score
 from ontogeny.infer.tree import Cost
 from ontogeny.model.initial import initialise
 from ontogeny.model.transformer import Transformer
@@ -111,7 +112,7 @@ def alone(model, prompt, target):
 
 
 MACHINES = {
-    "as it is": scoring.CPU,
+    "as it is": reading.CPU,
     "one mask": Machine(4096, Cost(4096, 10**12, 0), 1 << 20, 512),
     "small pieces": Machine(64, Cost(5, 20, 1), 200, 7),
     "no masks shared": Machine(4096, Cost(256, 0, 0), 1 << 20, 512),
@@ -122,7 +123,7 @@ MACHINES = {
 @pytest.mark.parametrize("shape", FAMILIES.values(), ids=FAMILIES)
 def test_sharing_does_not_change_a_log_prob(shape, machine, monkeypatch):
     """In float64, so that nothing but rounding may differ: windows, caps, two rope tables."""
-    monkeypatch.setattr(scoring, "CPU", machine)
+    monkeypatch.setattr(reading, "CPU", machine)
     model = made(shape).double()
     asked = branching(shape, 24)
     for (prompt, target), found in zip(asked, score(model, asked, 100), strict=True):
@@ -161,7 +162,7 @@ def test_equal_pairs_have_equal_scores_to_the_bit(model):
 
 
 def test_what_is_likeliest_is_flagged_in_whatever_tile_it_stands(model, monkeypatch):
-    monkeypatch.setattr(scoring, "CPU", Machine(4096, scoring.CPU.cost, 64, 4))
+    monkeypatch.setattr(reading, "CPU", Machine(4096, reading.CPU.cost, 64, 4))
     prompts = [prompt for prompt, _ in pairs(60)]
     best = [
         int(model.logits(Batch(ids, ids, torch.ones(ids.shape)))[0, -1].argmax())
@@ -176,7 +177,7 @@ def test_what_is_likeliest_is_flagged_in_whatever_tile_it_stands(model, monkeypa
 
 @pytest.mark.parametrize("tile", [64, 1 << 20])
 def test_among_equally_likely_ids_the_first_counts(tile, monkeypatch):
-    monkeypatch.setattr(scoring, "CPU", Machine(4096, scoring.CPU.cost, tile, 512))
+    monkeypatch.setattr(reading, "CPU", Machine(4096, reading.CPU.cost, tile, 512))
     uniform = Transformer(SHAPE)
     initialise(uniform, 1)
     with torch.no_grad():
