@@ -65,6 +65,40 @@ def from_dict(kind: type[Config], values: Any, *, file: str | None = None) -> Co
         raise InputError(f"{kind.__name__}.{where}: {first['msg']}", file=file) from None
 
 
+def key_order(values: Any, place: str = "") -> dict[str, list[str]]:
+    """The keys of every mapping in plain `values` that are not sorted, by its place in them.
+
+    Records sort keys, and identity does not see their order; what a stage makes may follow it
+    (which questions come first), so that making it again needs it.
+    """
+    found: dict[str, list[str]] = {}
+    for key, value in _items(values):
+        found |= key_order(value, f"{place}/{key.replace('~', '~0').replace('/', '~1')}")
+    if isinstance(values, dict) and list(values) != sorted(values):
+        found[place] = list(values)
+    return found
+
+
+def in_order(values: Any, order: Mapping[str, list[str]], place: str = "") -> Any:
+    """Plain `values` with their keys as `key_order` found them; what it does not name stays."""
+    inner = {
+        key: in_order(value, order, f"{place}/{key.replace('~', '~0').replace('/', '~1')}")
+        for key, value in _items(values)
+    }
+    if isinstance(values, list):
+        return list(inner.values())
+    if not isinstance(values, dict):
+        return values
+    known = [key for key in order.get(place, ()) if key in inner]
+    return {key: inner[key] for key in dict.fromkeys([*known, *inner])}
+
+
+def _items(values: Any) -> list[tuple[str, Any]]:
+    if isinstance(values, list):
+        return [(str(number), value) for number, value in enumerate(values)]
+    return list(values.items()) if isinstance(values, dict) else []
+
+
 def override(config: Config, *changes: tuple[str, str]) -> Config:
     """`config` with fields set from the words of a command line, checked when all are set.
 

@@ -1,19 +1,28 @@
 """What may be deleted from a store, and deleting it. Knows no stage and asks nobody.
 
-Kept is what a name means, what a killed run would go on from, and all that either was made from.
+Kept is what a name means, what a channel makes or lately made live, what a killed run would go on
+from, and all that any of them was made from.
 Where that cannot be known for certain, no artifact goes.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from ontogeny.base.files import disk_errors, sync_directory
-from ontogeny.base.inventory import GIVEN_UP, Entry, Inventory, Unfinished
+from ontogeny.base.files import disk_errors, sync_directory, write_json
+from ontogeny.base.inventory import (
+    ERASED,
+    GIVEN_UP,
+    Entry,
+    Erased,
+    Inventory,
+    Unfinished,
+    read_erased,
+)
 from ontogeny.base.store import GONE, Store, erase
 
 
@@ -66,7 +75,14 @@ def plan_sweep(inventory: Inventory, drop: Iterable[str] = ()) -> Sweep:
     roots += [
         (parent, f"the unfinished {work.name}") for work, _ in kept_work for parent in work.parents
     ]
+    for channel, needed in inventory.channels.items():
+        roots += [(meant, f"the channel {channel}") for meant in needed or ()]
     kept_for, gaps = _reached(inventory, roots)
+    gaps += [
+        f"the file of the channel '{channel}' cannot be read"
+        for channel, needed in inventory.channels.items()
+        if needed is None
+    ]
     gaps += [
         f"the file of the name '{name}' cannot be read"
         for name in inventory.unreadable
@@ -86,11 +102,54 @@ def plan_sweep(inventory: Inventory, drop: Iterable[str] = ()) -> Sweep:
     )
 
 
+def plan_erasure(inventory: Inventory, ids: Collection[str], why: str) -> Sweep:
+    """Exactly these artifacts, all names of theirs, and unfinished work that stands on one.
+
+    Work without a checkpoint goes in any case: nobody knows what a killed stage had written, and a
+    run begins it again.
+    """
+    work = [
+        each
+        for each in inventory.unfinished
+        if not each.resumable or not set(ids).isdisjoint(each.parents)
+    ]
+    return Sweep(
+        names=sorted(name for name, meant in inventory.names.items() if meant in ids),
+        entries=_children_first([inventory.entries[each] for each in sorted(ids)]),
+        work=[(each, why) for each in work],
+        leftovers=inventory.leftovers,
+        kept_for={},
+        kept_work=[],
+        gaps=[],
+        uncertain=[],
+    )
+
+
+def erase_for_good(store: Store, sweep: Sweep, users: Mapping[str, Collection[str]]) -> None:
+    """Deletes, and keeps in `ERASED` what each artifact was made from and whom it named.
+
+    So nobody takes what is missing for damage. The caller holds both locks.
+
+    Args:
+        users: id -> pseudonyms.
+
+    Raises:
+        NoSpace: the disk fails or is read-only.
+    """
+    known = read_erased(store)
+    for entry in sweep.entries:
+        if entry.record is not None:
+            named = sorted(users.get(entry.id, ()))
+            known[entry.id] = Erased(entry.record.kind, entry.record.parents, named)
+    write_json(store.root / ERASED, {id_: asdict(each) for id_, each in known.items()})
+    carry_out(store, sweep)
+
+
 def carry_out(store: Store, sweep: Sweep) -> None:
     """Deletes; a kill at any moment leaves a store in which every artifact is whole or absent.
 
     Work, then names, then artifacts are renamed out of their places, children before parents;
-    only then is any byte deleted. The caller holds the store's lock.
+    only then is any byte deleted. The caller holds the locks of the store and of its channels.
 
     Raises:
         NoSpace: the disk fails or is read-only.
@@ -150,7 +209,9 @@ def _reached(
             continue
         kept_for[identity] = name
         entry = inventory.entries.get(identity)
-        if entry is None:
+        if entry is None and identity in inventory.erased:
+            waiting += [(parent, name) for parent in inventory.erased[identity].parents]
+        elif entry is None:
             gaps.append(f"{identity}, which {name} stands on, is not in the store")
         elif entry.record is None:
             gaps.append(f"the record of {identity}, which {name} stands on, cannot be read")

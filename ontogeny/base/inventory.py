@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ ID = re.compile(r"[0-9a-f]{16}")
 REQUEST = "request.json"
 COMPLETE = "complete.json"
 GIVEN_UP = f".name{GONE}"
+ERASED = "erased.json"
+RELEASES_KEPT = 5
+"""Artifacts that a channel last made live and that stay, so that it can be rolled back."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,25 @@ class Unfinished:
 
 
 @dataclass(frozen=True)
+class Erased:
+    """What is still known of an artifact that was erased because somebody wished to be forgotten.
+
+    `users` are all pseudonyms that it named: whose words a model has learnt is asked again later.
+    """
+
+    kind: str
+    parents: list[str]
+    users: list[str]
+
+
+@dataclass(frozen=True)
 class Inventory:
     """A store as it was found.
 
     `unreadable` are names whose file does not say what they mean; `given_up` are names that a
-    killed clean had already removed; `foreign` is what no version of ours puts there.
+    killed clean had already removed; `foreign` is what no version of ours puts there; `channels`
+    are the artifacts that each channel needs, None where its file does not say; `erased` were
+    deleted because somebody wished to be forgotten.
     """
 
     entries: dict[str, Entry]
@@ -82,6 +99,8 @@ class Inventory:
     unfinished: list[Unfinished]
     leftovers: list[Path]
     foreign: list[Path]
+    channels: dict[str, list[str] | None]
+    erased: dict[str, Erased] = field(default_factory=dict)
 
     def names_of(self, artifact_id: str) -> list[str]:
         """The names that mean this artifact now."""
@@ -106,7 +125,31 @@ def take_inventory(store: Store) -> Inventory:
         unfinished=[_unfinished(path) for path in works if _ours(path)],
         leftovers=[*gone, *_temporary(store)],
         foreign=[path for path in [*artifacts, *works] if not _ours(path) and path not in gone],
+        channels={path.stem: _needed(path) for path in sorted(store.channels.glob("*.json"))},
+        erased=_erased(store),
     )
+
+
+def _erased(store: Store) -> dict[str, Erased]:
+    with contextlib.suppress(CorruptArtifact):  # then what is missing counts as damage
+        return read_erased(store)
+    return {}
+
+
+def read_erased(store: Store) -> dict[str, Erased]:
+    """What was erased on request, by id.
+
+    Raises:
+        CorruptArtifact: the file is not what was written.
+    """
+    path = store.root / ERASED
+    if not path.exists():
+        return {}
+    told: Any = files.read_json(path)
+    try:
+        return {id_: Erased(**row) for id_, row in told.items()}
+    except (AttributeError, TypeError):
+        raise CorruptArtifact("not the list of what was erased; put it back", file=path) from None
 
 
 def size_of(path: Path) -> int:
@@ -147,7 +190,7 @@ def _ours(path: Path) -> bool:
 def _temporary(store: Store) -> Iterator[Path]:
     """Files that a killed process never renamed; an artifact's own are the artifact's business."""
     yield from sorted(store.root.glob(".*.tmp"))
-    for directory in (store.names, store.plans, store.root / "reports"):
+    for directory in (store.names, store.channels, store.plans, store.root / "reports"):
         yield from sorted(directory.rglob(".*.tmp"))
 
 
@@ -189,6 +232,20 @@ def _names(store: Store) -> tuple[dict[str, str], dict[str, CorruptArtifact]]:
                 file=path,
             )
     return names, unreadable
+
+
+def _needed(channel: Path) -> list[str] | None:
+    """What a channel's file (`feedback.channel`) names: who answers, and who did before."""
+    try:
+        told = files.read_json(channel)
+        past = told["history"][::-1]
+        releases = list(dict.fromkeys(each["live"] for each in past))[:RELEASES_KEPT]
+        gates = [each["gate"] for each in past if each["live"] in releases and each["gate"]]
+        tried = [told[arm]["model"] for arm in ("canary", "shadow") if told[arm]]
+        found = list(dict.fromkeys([told["live"], *releases, *gates, *tried]))
+    except (CorruptArtifact, KeyError, TypeError):
+        return None
+    return found if all(isinstance(each, str) for each in found) else None
 
 
 def _unfinished(path: Path) -> Unfinished:

@@ -23,7 +23,13 @@ def process_room(root: Path = ROOT) -> int | None:
     By the machine, its control group (whose cached files give way) and the limit of its address
     space; None where the system does not tell. What an earlier stage freed counts as ours.
     """
-    resident, addressed = _held(root)
+    spare = spare_room(root)
+    return None if spare is None else _held(root)[0] + spare
+
+
+def spare_room(root: Path = ROOT) -> int | None:
+    """Bytes that this process may still have beside what it holds; None: nobody tells."""
+    addressed = _held(root)[1]
     allowed, free = limits(root), memory(root)[1]
     known = [] if free is None else [free]
     if allowed.memory is not None:
@@ -32,7 +38,7 @@ def process_room(root: Path = ROOT) -> int | None:
         most = resource.getrlimit(resource.RLIMIT_AS)[0]
         if most != resource.RLIM_INFINITY:
             known.append(most - addressed)
-    return resident + max(min(known), 0) if known else None
+    return max(min(known), 0) if known else None
 
 
 def _held(root: Path) -> tuple[int, int]:

@@ -4,9 +4,12 @@
     work/ID/             a stage in progress: payload/ and checkpoints/
     work/*.gone          given up by `clean`; the next clean or run deletes it
     names/NAME.json      the artifact a recipe last made under that name
+    channels/NAME.json   the model that clients of this name hear (`feedback.channel`)
+    erased.json          artifacts deleted because somebody wished to be forgotten
     plans/               pinned plans
     events.jsonl         what happened, one JSON object a line
     lock                 held by the run that writes
+    channels.lock        held while a channel changes, so that no training run delays a rollback
 
 Publishing is one rename: payload/ (fsynced, with its record) becomes artifacts/ID.
 """
@@ -17,6 +20,7 @@ import contextlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +32,8 @@ from ontogeny.base.lock import exclusive
 
 FORMAT = 1
 GONE = ".gone"
+LOOK_SECONDS = 0.05
+"""How often a lock is tried that somebody else holds."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
 
 
@@ -39,6 +45,7 @@ class Store:
         self.artifacts = root / "artifacts"
         self.work = root / "work"
         self.names = root / "names"
+        self.channels = root / "channels"
         self.plans = root / "plans"
         self.events = root / "events.jsonl"
 
@@ -94,6 +101,28 @@ class Store:
         """
         with exclusive(self.root / "lock") as dead:
             yield dead
+
+    @contextlib.contextmanager
+    def channels_locked(self, seconds: float = 0.0) -> Iterator[None]:
+        """Holds the channels for writing; whoever deletes artifacts holds them, too.
+
+        Args:
+            seconds: for which another process is waited for.
+
+        Raises:
+            InputError: when it holds them still.
+        """
+        due = time.monotonic() + seconds
+        with contextlib.ExitStack() as held:
+            while True:
+                try:
+                    held.enter_context(exclusive(self.root / "channels.lock"))
+                    break
+                except InputError:
+                    if time.monotonic() >= due:
+                        raise
+                time.sleep(LOOK_SECONDS)
+            yield
 
     def path(self, artifact_id: str) -> Path:
         """Where the artifact of this id lies, or will lie."""
@@ -185,7 +214,12 @@ class Store:
                 erase(work)
         for directory in (self.root, self.names, self.plans):
             for temporary in directory.rglob(".*.tmp"):
-                temporary.unlink()
+                if temporary.parent != self.channels:
+                    temporary.unlink()
+        if left := list(self.channels.glob(".*.tmp")):
+            with contextlib.suppress(InputError), self.channels_locked():  # else they are in use
+                for temporary in left:
+                    temporary.unlink(missing_ok=True)
 
 
 def erase(path: Path) -> None:

@@ -40,7 +40,7 @@ def clean(root: Path, *, drop: list[str], really: bool, as_json: bool) -> None:
         sweep = plan_sweep(inventory, _given_up(drop, inventory))
         _tell(_value(store, inventory, sweep), _lines(store, inventory, sweep, False), as_json)
         return
-    with store.locked(), StopRequest().installed():
+    with store.locked(), store.channels_locked(), StopRequest().installed():
         inventory = take_inventory(store)
         sweep = plan_sweep(inventory, _given_up(drop, inventory))
         value = _value(store, inventory, sweep)
@@ -153,7 +153,7 @@ def _remarks(store: Store, inventory: Inventory, sweep: Sweep) -> list[str]:
         size = size_text(sum(entry.size for entry in sweep.uncertain))
         lines.append(
             f"  otherwise {counted(len(sweep.uncertain), 'artifact')}, {size}, would go; run the "
-            "recipe again, or give the name up by --drop"
+            "recipe again, or give the name up by --drop, the channel by deleting its file"
         )
     lines += [f"not ours, left alone: {path}" for path in inventory.foreign]
     lines += [

@@ -140,7 +140,7 @@ def take_in(
         else:
             found.items.append(Item(row.name, domain, value))
     _check(spec, found, first, tolerated)
-    _clean(found, form, scrubbed)
+    clean_items(found, form, scrubbed=scrubbed)
     return found
 
 
@@ -166,8 +166,11 @@ def _check(spec: str, found: Intake[Any], first: InputError | None, tolerated: f
     raise InputError(f"{first.reason}; {share}: {remedy}", file=first.file, line=first.line)
 
 
-def _clean(found: Intake[T], form: Form[T], scrubbed: bool) -> None:
-    """The policy for Unicode and personal data, applied to all texts of all items at once."""
+def clean_items(found: Intake[T], form: Form[T], *, scrubbed: bool) -> None:
+    """The policy for Unicode and personal data, applied to all texts of all items at once.
+
+    `found` loses the items that are none after cleaning, and counts the texts that were changed.
+    """
     texts = [form.texts(item.value) for item in found.items]
     table = documents_table(
         Document(item.name, item.domain, "", text)

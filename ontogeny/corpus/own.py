@@ -102,13 +102,7 @@ class OwnRows:
 
     def too_long(self, tokens: Mapping[str, int]) -> Callable[[Item[Any]], tuple[str, str] | None]:
         """For `Intake.drop`: what takes more than `longest` of the tokens counted by name."""
-
-        def why(item: Item[Any]) -> tuple[str, str] | None:
-            over = self.longest and tokens[item.name] > self.longest
-            detail = f"{tokens[item.name]} tokens, {self.longest} allowed"
-            return ("too_long", detail) if over else None
-
-        return why
+        return longer(self.longest, tokens)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,38 +120,61 @@ class OwnTalks(OwnRows):
         if not 0 <= self.heldout < 1:
             raise InputError(f"heldout is {self.heldout}; give a share from 0 to below 1")
 
-    def side(self, prompt: str) -> str:
-        """ "train" or "heldout", by the folded prompt alone: equal ones are never on both sides."""
-        digest = hashlib.sha256(f"held out\0{folded(prompt)}".encode()).digest()
-        place = int.from_bytes(digest[:8], "big") / 2.0**64
-        return "heldout" if place < self.heldout else "train"
-
     def sides(self, found: Intake[T], asked: Callable[[T], str]) -> dict[str, dict[str, Named[T]]]:
-        """Domain -> split -> name and value of each item, in the order of the sources.
+        """`sides_of` for the domains of the sources."""
+        return sides_of(found, asked, self.heldout, [parse(spec).domain for spec in self.sources])
 
-        Args:
-            asked: the prompt that decides the side of a value.
 
-        Raises:
-            InputError: a domain has nothing on a side, which a later stage would need.
-        """
-        splits = ("train", "heldout") if self.heldout else ("train",)
-        sides: dict[str, dict[str, Named[T]]] = {
-            parse(spec).domain: {split: [] for split in splits} for spec in self.sources
-        }
-        for item in found.items:
-            sides[item.domain][self.side(asked(item.value))].append((item.name, item.value))
-        for domain, by_split in sides.items():
-            if not by_split["train"]:
-                raise InputError(
-                    f"nothing of domain '{domain}' is left to train on ({_why(found)}); bring more"
-                )
-            if not all(by_split.values()):
-                raise InputError(
-                    f"none of the {len(by_split['train'])} of domain '{domain}' falls into the "
-                    f"share {self.heldout:g} that is held out; bring more, raise heldout, or give 0"
-                )
-        return sides
+def side_of(prompt: str, heldout: float) -> str:
+    """ "train" or "heldout", by the folded prompt alone: equal ones are never on both sides."""
+    digest = hashlib.sha256(f"held out\0{folded(prompt)}".encode()).digest()
+    place = int.from_bytes(digest[:8], "big") / 2.0**64
+    return "heldout" if place < heldout else "train"
+
+
+def sides_of(
+    found: Intake[T], asked: Callable[[T], str], heldout: float, domains: Iterable[str]
+) -> dict[str, dict[str, Named[T]]]:
+    """Domain -> split -> name and value of each item, in the order of the sources.
+
+    Args:
+        asked: the prompt that decides the side of a value.
+        heldout: the share that is kept from training.
+        domains: all that items are of.
+
+    Raises:
+        InputError: a domain has nothing on a side, which a later stage would need.
+    """
+    splits = ("train", "heldout") if heldout else ("train",)
+    sides: dict[str, dict[str, Named[T]]] = {
+        domain: {split: [] for split in splits} for domain in domains
+    }
+    for item in found.items:
+        sides[item.domain][side_of(asked(item.value), heldout)].append((item.name, item.value))
+    for domain, by_split in sides.items():
+        if not by_split["train"]:
+            raise InputError(
+                f"nothing of domain '{domain}' is left to train on ({_why(found)}); bring more"
+            )
+        if not all(by_split.values()):
+            raise InputError(
+                f"none of the {len(by_split['train'])} of domain '{domain}' falls into the "
+                f"share {heldout:g} that is held out; bring more, raise heldout, or give 0"
+            )
+    return sides
+
+
+def longer(
+    longest: int, tokens: Mapping[str, int]
+) -> Callable[[Item[Any]], tuple[str, str] | None]:
+    """For `Intake.drop`: what takes more than `longest` (0: any number) of the tokens by name."""
+
+    def why(item: Item[Any]) -> tuple[str, str] | None:
+        over = longest and tokens[item.name] > longest
+        detail = f"{tokens[item.name]} tokens, {longest} allowed"
+        return ("too_long", detail) if over else None
+
+    return why
 
 
 @functools.cache

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ontogeny.base.artifact import Artifact
 from ontogeny.corpus.intake import Form
@@ -19,12 +17,12 @@ from ontogeny.corpus.own import (
     with_texts,
     write_account,
 )
-from ontogeny.corpus.shards import shard_of_rendered, write_shard
+from ontogeny.corpus.talks import write_sides
 from ontogeny.environments.own import examined
 from ontogeny.run.work import Made, Work
 from ontogeny.text import rows
-from ontogeny.text.message import Conversation, message_to_row
-from ontogeny.text.template import Rendered, render
+from ontogeny.text.message import Conversation
+from ontogeny.text.template import render
 from ontogeny.text.tokenizer import Tokenizer
 
 
@@ -54,16 +52,8 @@ class LoadConversations(OwnTalks):
         found.drop(contaminated(examined(tasks), _asked))
         rendered = {item.name: render(item.value, encoder) for item in found.items}
         found.drop(self.too_long({name: len(each.ids) for name, each in rendered.items()}))
-        kept, learnt, tokens = {"train": 0, "heldout": 0}, 0, 0
-        for domain, sides in self.sides(found, _first).items():
-            for split, side in sides.items():
-                kept[split] += len(side)
-                encoded = [rendered[name] for name, _ in side]
-                shard = shard_of_rendered([each for _, each in side], encoded, encoder.vocab_size)
-                write_shard(work.payload, split, domain, shard)
-                _write(work.payload, split, domain, side)
-                if split == "train":
-                    learnt, tokens = learnt + _learnt(encoded), tokens + shard.tokens
+        sides = self.sides(found, _first)
+        kept, tokens, learnt = write_sides(work.payload, sides, rendered, encoder.vocab_size)
         metrics = write_account(work.payload, found, kept)
         return Made(
             metrics={**metrics, "tokens": tokens, "learnt": learnt},
@@ -73,10 +63,6 @@ class LoadConversations(OwnTalks):
             ),
             tokens=tokens,
         )
-
-
-def _learnt(rendered: Iterable[Rendered]) -> int:
-    return sum(sum(map(int, each.weights)) for each in rendered)
 
 
 def _texts(conversation: Conversation) -> list[str]:
@@ -93,15 +79,3 @@ def _asked(conversation: Conversation) -> list[str]:
 
 def _first(conversation: Conversation) -> str:
     return _asked(conversation)[0]
-
-
-def _write(
-    directory: Path, split: str, domain: str, side: Sequence[tuple[str, Conversation]]
-) -> None:
-    with (directory / split / f"{domain}.jsonl").open("w", encoding="utf-8") as file:
-        for name, each in side:
-            row: Mapping[str, Any] = {
-                "id": name,
-                "messages": [message_to_row(message) for message in each.messages],
-            }
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
