@@ -1,6 +1,6 @@
 """Routes, and what surrounds each request: key, limits, log, the client who may leave.
 
-Knows no model: `Service` answers.
+Knows no model: `Fleet` says who answers.
 """
 
 from __future__ import annotations
@@ -8,10 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+from ontogeny.feedback.exchange import ARMS
 from ontogeny.serve.answering import Answering, Note
 from ontogeny.serve.asked import chat_asked, completion_asked
+from ontogeny.serve.embedding import Embedding
+from ontogeny.serve.fleet import Fleet
 from ontogeny.serve.gate import Gate, Keys
 from ontogeny.serve.library import (
     ASGIApp,
@@ -28,10 +31,13 @@ from ontogeny.serve.library import (
 )
 from ontogeny.serve.meters import Log, Meters
 from ontogeny.serve.openapi import document
+from ontogeny.serve.rating import Rated
+from ontogeny.serve.recording import Recorder
 from ontogeny.serve.refusal import Refused, shortened
 from ontogeny.serve.service import Service
+from ontogeny.serve.shadow import Shadowing
 from ontogeny.serve.shapes import encoded
-from ontogeny.serve.wanted import unknown_model
+from ontogeny.serve.wanted import Served, unknown_model
 
 OPEN = "/health"
 """The one route without a key."""
@@ -126,80 +132,132 @@ async def _refused(_: Request, error: Exception) -> Response:
     return refusal(Refused("a mistake of the server's; it is in its log", 500))
 
 
+class Tells(Protocol):
+    """Answers the routes that no model is asked for."""
+
+    async def health(self, _: Request) -> Response:
+        """GET /health."""
+        ...
+
+    async def metrics(self, _: Request) -> Response:
+        """GET /metrics."""
+        ...
+
+    async def models(self, _: Request) -> Response:
+        """GET /v1/models."""
+        ...
+
+    async def model(self, request: Request) -> Response:
+        """GET /v1/models/NAME."""
+        ...
+
+    async def openapi(self, _: Request) -> Response:
+        """GET /openapi.json."""
+        ...
+
+
 @dataclass(frozen=True)
 class _Told:
     """The routes that no model is asked for."""
 
-    service: Service
+    fleet: Fleet
     gate: Gate
     meters: Meters
     keyed: bool
+    recorder: Recorder | None
 
     async def health(self, _: Request) -> Response:
-        state = self.service.health.state
-        return _json({"status": state}, 200 if state == "ok" else 503)
+        state, note = self.fleet.live.health.state, self.fleet.note
+        if state == "ok" and self.recorder is not None and self.recorder.reason:
+            state, note = "failing", self.recorder.reason
+        told = {"status": state} | ({"note": note} if note else {})
+        return json_of(told, 200 if state == "ok" else 503)
 
     async def metrics(self, _: Request) -> Response:
-        health = self.service.health
+        health, lineup = self.fleet.live.health, self.fleet.lineup
         self.meters.set("failures_total", health.failures)
+        self.meters.set("switches_total", self.fleet.switches)
+        self.meters.set("switch_failures_total", self.fleet.failures)
         gauges = {"inside": self.gate.inside, "healthy": float(health.state == "ok")}
+        for arm in ARMS:
+            service: Service | None = getattr(lineup, arm)
+            if service is not None:
+                gauges[f'model_info{{arm="{arm}",id="{service.served.id}"}}'] = 1.0
         return PlainTextResponse(self.meters.text(gauges))
 
     async def models(self, _: Request) -> Response:
-        return _json({"object": "list", "data": [self._model()]})
+        return json_of({"object": "list", "data": [_model(self.fleet.live.served)]})
 
     async def model(self, request: Request) -> Response:
-        name, served = request.path_params["model"], self.service.served
-        if name not in (served.name, served.id):
+        name, live = request.path_params["model"], self.fleet.live
+        found = live if name == live.served.name else self.fleet.named(name)
+        if found is None:
             raise unknown_model(name)
-        return _json(self._model())
+        return json_of(_model(found.served))
 
     async def openapi(self, _: Request) -> Response:
-        return _json(document(self.service.served, keyed=self.keyed))
-
-    async def embeddings(self, _: Request) -> Response:
-        raise Refused("this server has no embeddings", 404, code="unsupported")
-
-    def _model(self) -> dict[str, Any]:
-        served = self.service.served
-        return {
-            "id": served.name,
-            "object": "model",
-            "created": served.created,
-            "owned_by": "ontogeny",
-            "root": served.id,
-            "max_model_len": served.context,
-        }
+        return json_of(
+            document(self.fleet.live.served, keyed=self.keyed, rated=self.recorder is not None)
+        )
 
 
-def _json(value: Mapping[str, Any], status: int = 200) -> Response:
+def _model(served: Served) -> dict[str, Any]:
+    return {
+        "id": served.name,
+        "object": "model",
+        "created": served.created,
+        "owned_by": "ontogeny",
+        "root": served.id,
+        "max_model_len": served.context,
+    }
+
+
+def json_of(value: Mapping[str, Any], status: int = 200) -> Response:
+    """A response of JSON."""
     return Response(encoded(value), status, media_type="application/json")
 
 
 def application(
-    service: Service,
+    fleet: Fleet,
     gate: Gate,
     keys: Keys,
     meters: Meters,
     log: Log | None = None,
     hosts: tuple[str, ...] = LOOPBACK,
+    recorder: Recorder | None = None,
 ) -> Front:
     """Everything that answers, as an application of ASGI 3."""
-    told = _Told(service, gate, meters, bool(keys))
-    chat = Answering(service, gate, meters, chat_asked)
-    completions = Answering(service, gate, meters, completion_asked)
-    routes = Starlette(
-        routes=[
-            Route(OPEN, told.health),
-            Route("/metrics", told.metrics),
-            Route("/openapi.json", told.openapi),
-            Route("/v1/models", told.models),
-            Route("/v1/models/{model:path}", told.model),
-            Route("/v1/chat/completions", chat, methods=["POST"]),
-            Route("/v1/completions", completions, methods=["POST"]),
-            Route("/v1/embeddings", told.embeddings, methods=["POST"]),
-        ],
-        exception_handlers={Refused: _refused, HTTPException: _refused, Exception: _refused},
-    )
-    routes.router.redirect_slashes = False
-    return Front(routes, keys, meters, log, hosts)
+    told = _Told(fleet, gate, meters, bool(keys), recorder)
+    shadowing = Shadowing(fleet, gate, meters, recorder)
+    chat = Answering(fleet, gate, meters, chat_asked, shadowing, recorder)
+    completions = Answering(fleet, gate, meters, completion_asked, shadowing, recorder)
+    rated = Rated(fleet, gate, meters, recorder)
+    routes = routed(told, chat, completions, Embedding(fleet, gate, meters), rated)
+    return front(routes, keys, meters, log, hosts)
+
+
+def routed(
+    told: Tells, chat: ASGIApp, completions: ASGIApp, embeddings: ASGIApp, rated: Rated
+) -> list[Route]:
+    """Every route there is, and who answers it."""
+    return [
+        Route(OPEN, told.health),
+        Route("/metrics", told.metrics),
+        Route("/openapi.json", told.openapi),
+        Route("/v1/models", told.models),
+        Route("/v1/models/{model:path}", told.model),
+        Route("/v1/chat/completions", chat, methods=["POST"]),
+        Route("/v1/completions", completions, methods=["POST"]),
+        Route("/v1/feedback", rated.answer, methods=["POST"]),
+        Route("/v1/embeddings", embeddings, methods=["POST"]),
+    ]
+
+
+def front(
+    routes: list[Route], keys: Keys, meters: Meters, log: Log | None, hosts: tuple[str, ...]
+) -> Front:
+    """What stands before these routes, and how they refuse."""
+    handlers = {Refused: _refused, HTTPException: _refused, Exception: _refused}
+    inner = Starlette(routes=routes, exception_handlers=handlers)
+    inner.router.redirect_slashes = False
+    return Front(inner, keys, meters, log, hosts)

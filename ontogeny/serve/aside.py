@@ -9,14 +9,26 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from ontogeny.rollout.policy import Completion, PolicyFailed, Request, Sink
+import numpy as np
+from numpy.typing import NDArray
 
+from ontogeny.rollout.policy import (
+    Completion,
+    Continuation,
+    Likelihood,
+    PolicyFailed,
+    Request,
+    Sink,
+)
+
+T = TypeVar("T")
+Ids = tuple[int, ...]
 TopSink = Callable[[tuple[tuple[int, float], ...]], None]
 Heard = Callable[[int, float, tuple[tuple[int, float], ...]], None]
 """Told (id, log-prob, likeliest pairs) of each token, on the asker's loop."""
@@ -24,7 +36,7 @@ BEAT_SECONDS = 0.5
 
 
 class Streams(Protocol):
-    """A policy that also keeps askers apart and tells alternatives as they come."""
+    """A policy and an `Embedder` that keeps askers apart and tells alternatives as they come."""
 
     async def sample(
         self,
@@ -37,6 +49,18 @@ class Streams(Protocol):
         """See `rollout.policy.Policy` and `bridge.local_policy`."""
         ...
 
+    async def score(self, request: Continuation, *, salt: int = 0) -> Likelihood:
+        """See `bridge.local_policy`."""
+        ...
+
+    async def embed(self, texts: Sequence[Ids], begin: int) -> NDArray[np.float32]:
+        """See `rollout.embedder.Embedder`."""
+        ...
+
+    def forget(self) -> None:
+        """Nothing that was read so far is used for another request."""
+        ...
+
 
 class Aside:
     """Runs `policy` aside while inside `with`; a loop that dies is begun anew.
@@ -46,23 +70,27 @@ class Aside:
     """
 
     def __init__(self, policy: Streams) -> None:
-        self._policy = policy
+        self._policy: Streams | None = policy
         self._loop: asyncio.AbstractEventLoop | None = None
         self._halt = asyncio.Event()
         self._ready = threading.Event()
-        self._stopping = False
+        self._stopping = self._forgetting = False
         self._thread = threading.Thread(target=self._live, name="policy", daemon=True)
         self._beat = time.monotonic()
-        self._asked: set[Future[Completion]] = set()
+        self._asked: set[Future[Any]] = set()
         self._asking = threading.Lock()
         self._outbox: deque[tuple[Heard, tuple[Any, ...]]] = deque()
         self._posted = False
         self.deaths = 0
 
     def __enter__(self) -> Aside:
+        self.begin()
+        return self
+
+    def begin(self) -> None:
+        """The policy runs; whoever calls this owes an `end`."""
         self._thread.start()
         self._ready.wait()
-        return self
 
     def __exit__(
         self,
@@ -70,11 +98,31 @@ class Aside:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """The thread ends and lets go of the policy; a second time this does nothing."""
         self._stopping = True
         with suppress(RuntimeError):  # between two loops
             assert self._loop is not None
             self._loop.call_soon_threadsafe(self._halt.set)
         self._thread.join(timeout=4 * BEAT_SECONDS)  # it is a daemon: a step may take its time
+        self._policy = None
+
+    def forget(self) -> None:
+        """Nothing that was read so far is used for another request.
+
+        It happens between two steps.
+        """
+        self._forgetting = True
+        with suppress(RuntimeError):  # between two loops: the next one begins with it
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._forget)
+
+    def _forget(self) -> None:
+        if self._forgetting and self._policy is not None:
+            self._forgetting = False
+            self._policy.forget()
 
     @property
     def late_seconds(self) -> float:
@@ -102,9 +150,21 @@ class Aside:
                 home.call_soon_threadsafe(self._deliver)
 
         told = tops if request.top_log_probs else None
-        coroutine = self._policy.sample(request, sink, salt=salt, tops=told)
+        return await self._answer(lambda of: of.sample(request, sink, salt=salt, tops=told))
+
+    async def score(self, request: Continuation, *, salt: int = 0) -> Likelihood:
+        """How likely a continuation is; raises what `sample` does."""
+        return await self._answer(lambda of: of.score(request, salt=salt))
+
+    async def embed(self, texts: Sequence[Ids], begin: int) -> NDArray[np.float32]:
+        """A vector for each text; raises what `sample` does."""
+        return await self._answer(lambda of: of.embed(texts, begin))
+
+    async def _answer(self, asks: Callable[[Streams], Coroutine[Any, Any, T]]) -> T:
+        if self._policy is None:
+            raise _ended()
         try:
-            return await asyncio.wrap_future(self._submit(coroutine))
+            return await asyncio.wrap_future(self._submit(asks(self._policy)))
         except (SystemExit, KeyboardInterrupt):  # the policy's loop ends by it, this one does not
             raise _ended() from None
         except asyncio.CancelledError:
@@ -119,7 +179,7 @@ class Aside:
             hear, words = self._outbox.popleft()
             hear(*words)
 
-    def _submit(self, coroutine: Coroutine[Any, Any, Completion]) -> Future[Completion]:
+    def _submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         with self._asking:
             try:
                 assert self._loop is not None
@@ -149,6 +209,7 @@ class Aside:
 
     async def _main(self) -> None:
         self._loop, self._halt = asyncio.get_running_loop(), asyncio.Event()
+        self._forget()
         self._ready.set()
         while not self._stopping:
             self._beat = time.monotonic()

@@ -1,4 +1,4 @@
-"""Whether the model answers: red when it failed, green again when a trial answer came.
+"""Whether a model answers: red when it failed, green again when a trial answer came.
 
 Knows no HTTP.
 """
@@ -6,19 +6,35 @@ Knows no HTTP.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
-from ontogeny.rollout.policy import Request
-from ontogeny.serve.aside import Aside
 from ontogeny.serve.refusal import Refused, shortened
-from ontogeny.serve.wanted import Served
 
 LATE_SECONDS = 60.0
 """A model that made no step for so long counts as dead."""
 FIRST_WAIT_SECONDS, LAST_WAIT_SECONDS = 0.2, 5.0
 
 
+class Alive(Protocol):
+    """Somebody who answers, watched from outside."""
+
+    @property
+    def deaths(self) -> int:
+        """How often it had to begin anew."""
+        ...
+
+    @property
+    def late_seconds(self) -> float:
+        """For how long it has not moved."""
+        ...
+
+
 class Health:
-    """Follows one policy.
+    """Follows one model.
+
+    Args:
+        trial: asks it for something small; raises where no answer comes.
 
     Attributes:
         reason: why it is red; "" while it is green.
@@ -26,8 +42,8 @@ class Health:
         stopping: nobody new is let in.
     """
 
-    def __init__(self, policy: Aside, served: Served) -> None:
-        self._policy, self._served = policy, served
+    def __init__(self, policy: Alive, trial: Callable[[], Awaitable[object]]) -> None:
+        self._policy, self._asks = policy, trial
         self._trial: asyncio.Task[None] | None = None
         self._deaths = policy.deaths
         self.reason = ""
@@ -61,7 +77,7 @@ class Health:
         return Refused(f"{what}; try again", 503, code=state, retry_after=1)
 
     def failed(self, reason: str) -> None:
-        """The policy failed; it is tried until it answers."""
+        """The model failed; it is tried until it answers."""
         self.reason = shortened(reason, 200) or "unknown"
         if self._trial is None or self._trial.done():
             self.failures += 1
@@ -79,8 +95,7 @@ class Health:
             await asyncio.sleep(wait)
             wait = min(2 * wait, LAST_WAIT_SECONDS)
             try:
-                request = Request((self._served.tokenizer.begin,), 1)
-                await self._policy.sample(request, lambda *_: None)
+                await self._asks()
             except Exception as error:
                 self.reason = shortened(str(error), 200) or "unknown"
                 continue

@@ -13,11 +13,20 @@ _HELP = {
     "requests_total": ("counter", "Requests by route and status."),
     "prompt_tokens_total": ("counter", "Tokens of prompts that were answered."),
     "sampled_tokens_total": ("counter", "Tokens of answers."),
+    "exchanges_total": ("counter", "Requests answered, by whether the ledger keeps them."),
+    "feedback_total": ("counter", "Ratings kept, by whether they were there before."),
+    "answers_total": ("counter", "Requests answered, by who stands where."),
+    "shadow_total": ("counter", "Requests for a shadow, by what became of them."),
+    "switches_total": ("counter", "How often another model became live."),
+    "switch_failures_total": ("counter", "How often a model could not be made to stand."),
+    "judged_total": ("counter", "Exchanges of the ledger whose answers a rule judged."),
     "request_seconds": ("histogram", "From a request's head to its answer's end."),
     "first_token_seconds": ("histogram", "From a request's body to the first token."),
     "inside": ("gauge", "Answers under way or waiting."),
     "healthy": ("gauge", "1 while the model answers."),
     "failures_total": ("counter", "How often the model failed."),
+    "model_info": ("gauge", "1 for each artifact that is asked, by who stands where."),
+    "drift_alarm": ("gauge", "1 for each signal that has left its reference, by its way."),
 }
 
 
@@ -27,6 +36,8 @@ class Meters:
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str], float] = {}
         self._buckets: dict[str, list[int]] = {}
+        self.gauges: dict[str, float] = {}
+        """What whoever looks beside the answering last found, by name with labels."""
 
     def add(self, name: str, amount: float = 1.0, **labels: str | int) -> None:
         """Counts; labels are ours, never a client's text."""
@@ -45,12 +56,18 @@ class Meters:
         self.add(f"{name}_sum", seconds)
 
     def text(self, gauges: Mapping[str, float]) -> str:
-        """Everything, with what is only known now."""
+        """Everything, with what is only known now.
+
+        Args:
+            gauges: by name, with labels in braces if it has any.
+        """
+        gauges = {**self.gauges, **gauges}
         lines: list[str] = []
         for name, (kind, help_) in _HELP.items():
             lines += [f"# HELP ontogeny_{name} {help_}", f"# TYPE ontogeny_{name} {kind}"]
             if kind == "gauge":
-                lines.append(f"ontogeny_{name} {gauges[name]:g}")
+                told = {key: n for key, n in gauges.items() if key.partition("{")[0] == name}
+                lines += [f"ontogeny_{key} {n:g}" for key, n in told.items()]
             elif kind == "histogram":
                 lines += self._histogram(name)
             else:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ontogeny import __version__
+from ontogeny.feedback.exchange import MOST_COMMENT
 from ontogeny.rollout.policy import MOST_TOP
 from ontogeny.serve.asked import MOST_PROMPTS
+from ontogeny.serve.embedding import FORMS, MOST_DIMENSIONS
+from ontogeny.serve.recording import MOST_CORRECTION, MOST_KEY
 from ontogeny.serve.turns import MOST_TOOLS
 from ontogeny.serve.wanted import (
     ASKERS,
@@ -15,7 +18,8 @@ from ontogeny.serve.wanted import (
     MOST_NAME,
     MOST_STOP_CHARACTERS,
     MOST_STOPS,
-    Served,
+    PERSON,
+    Bounds,
 )
 from ontogeny.text.message import ROLES
 
@@ -24,8 +28,12 @@ TEXT: Schema = {"type": "string"}
 FLAG: Schema = {"type": "boolean"}
 
 
-def document(served: Served, *, keyed: bool) -> Schema:
-    """Of OpenAPI 3.1. `keyed`: a bearer key is needed everywhere but at /health."""
+def document(served: Bounds, *, keyed: bool, rated: bool = False) -> Schema:
+    """Of OpenAPI 3.1. `keyed`: a bearer key is needed everywhere but at /health.
+
+    Args:
+        rated: there is a ledger.
+    """
     paths = {
         "/health": {"get": _operation("Whether the model answers.", None, {503})},
         "/metrics": {"get": _operation("Counters for Prometheus.", None, set())},
@@ -38,6 +46,10 @@ def document(served: Served, *, keyed: bool) -> Schema:
         "/v1/chat/completions": {"post": _operation("An answer to messages.", _chat(served))},
         "/v1/completions": {"post": _operation("A text continued.", _completion(served))},
     }
+    paths["/v1/embeddings"] = {"post": _operation("Texts as vectors.", _embedding(served))}
+    if rated:
+        about = "What a user says of an answer: one of score, preferred and correction."
+        paths["/v1/feedback"] = {"post": _feedback(about)}
     found: Schema = {
         "openapi": "3.1.0",
         "info": {"title": f"ontogeny serve {served.name}", "version": __version__},
@@ -80,7 +92,7 @@ def _listed(items: Schema, most: int, least: int = 1) -> Schema:
     return {"type": "array", "items": items, "minItems": least, "maxItems": most}
 
 
-def _common(served: Served) -> dict[str, Schema]:
+def _common(served: Bounds) -> dict[str, Schema]:
     stop = TEXT | {"minLength": 1, "maxLength": MOST_STOP_CHARACTERS}
     bias = {"type": "object", "additionalProperties": _number(-100, 100)}
     form = _object(
@@ -91,7 +103,7 @@ def _common(served: Served) -> dict[str, Schema]:
         ),
     )
     return {
-        "model": {"enum": [served.name, served.id]},
+        "model": {"enum": list(served.names)},
         "stream": FLAG,
         "stream_options": _object([], include_usage=FLAG),
         "n": _whole(1, MOST_CHOICES),
@@ -109,10 +121,11 @@ def _common(served: Served) -> dict[str, Schema]:
         "stop": {"anyOf": [stop, _listed(stop, MOST_STOPS, 0)]},
         **{name: TEXT | {"maxLength": MOST_NAME} for name in ASKERS},
         "response_format": form,
+        "store": FLAG,
     }
 
 
-def _chat(served: Served) -> Schema:
+def _chat(served: Bounds) -> Schema:
     part = _object(["type", "text"], type={"const": "text"}, text=TEXT)
     call = _object(["name", "arguments"], name=TEXT, arguments=TEXT)
     calls = _object(["id", "function"], id=TEXT, type={"const": "function"}, function=call)
@@ -142,13 +155,46 @@ def _chat(served: Served) -> Schema:
     )
 
 
-def _completion(served: Served) -> Schema:
-    ids = _listed(_whole(0, served.tokenizer.vocab_size - 1), served.context)
-    each = {"anyOf": [TEXT, ids]}
+def _feedback(about: str) -> Schema:
+    name = TEXT | {"maxLength": MOST_NAME}
+    body = _object(
+        ["id"],
+        id=name,
+        score=_number(-1, 1),
+        preferred=_whole(0, MOST_CHOICES - 1),
+        correction=TEXT | {"maxLength": MOST_CORRECTION},
+        choice=_whole(0, MOST_CHOICES - 1),
+        comment=TEXT | {"maxLength": MOST_COMMENT},
+        **dict.fromkeys(PERSON, name),
+    )
+    found = _operation(about, body, {400, 404, 408, 413, 422, 429, 503, 507})
+    key: Schema = {"name": "Idempotency-Key", "in": "header", "required": False}
+    key["schema"] = TEXT | {"minLength": 1, "maxLength": MOST_KEY}
+    return found | {"parameters": [key]}
+
+
+def _texts(served: Bounds) -> Schema:
+    ids = _listed(_whole(0, served.vocab_size - 1), served.context)
+    return {"anyOf": [TEXT, ids, _listed({"anyOf": [TEXT, ids]}, MOST_PROMPTS)]}
+
+
+def _embedding(served: Bounds) -> Schema:
+    return _object(
+        ["model", "input"],
+        model={"enum": list(served.names)},
+        input=_texts(served),
+        encoding_format={"enum": list(FORMS)},
+        dimensions=_whole(1, MOST_DIMENSIONS),
+        **{name: TEXT | {"maxLength": MOST_NAME} for name in ASKERS},
+    )
+
+
+def _completion(served: Bounds) -> Schema:
+    most = dict.fromkeys(("max_tokens", "max_completion_tokens"), _whole(0, served.context))
     return _object(
         ["model", "prompt"],
-        **_common(served),
-        prompt={"anyOf": [TEXT, ids, _listed(each, MOST_PROMPTS)]},
+        **(_common(served) | most),
+        prompt=_texts(served),
         logprobs=_whole(0, MOST_TOP),
         echo=FLAG,
     )

@@ -11,7 +11,9 @@ _TYPES = {
     404: "not_found_error",
     429: "rate_limit_error",
     500: "server_error",
+    502: "server_error",
     503: "server_error",
+    507: "server_error",
 }
 MOST_CHARACTERS = 300
 

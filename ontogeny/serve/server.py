@@ -12,19 +12,34 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from ontogeny.base.errors import InputError
 from ontogeny.base.stop import SIGNALS
 from ontogeny.serve.gate import Limits
 from ontogeny.serve.library import ASGIApp, H11Protocol, uvicorn
-from ontogeny.serve.service import Service
 
 HEAD_BYTES = 32 << 10
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 30
 MARGIN_SECONDS = 2
 """After the grace, for the last words to be sent."""
+
+
+class Stops(Protocol):
+    """Whoever answers, when the server stops."""
+
+    def stop(self) -> None:
+        """Lets nobody new in."""
+        ...
+
+    def cut(self) -> None:
+        """Ends answers under way."""
+        ...
+
+    async def close(self) -> None:
+        """Nothing is left running."""
+        ...
 
 
 def listening(host: str, port: int, *, keyed: bool) -> socket.socket:
@@ -66,7 +81,7 @@ def loopback(address: str) -> bool:
 async def serve(
     app: ASGIApp,
     bound: socket.socket,
-    service: Service,
+    fleet: Stops,
     limits: Limits,
     ready: Callable[[Callable[[], None]], None],
 ) -> None:
@@ -98,11 +113,12 @@ async def serve(
     def stop() -> None:
         nonlocal signals
         signals += 1
-        service.health.stopping = server.should_exit = True
+        server.should_exit = True
+        fleet.stop()
         if signals == 1:
-            loop.call_later(limits.grace_seconds, service.cut)
+            loop.call_later(limits.grace_seconds, fleet.cut)
         else:
-            service.cut()
+            fleet.cut()
 
     def stop_or_end() -> None:
         if signals == 2:
@@ -119,7 +135,7 @@ async def serve(
             await server.serve(sockets=[bound])
         finally:
             telling.cancel()
-            await service.close()
+            await fleet.close()
 
 
 async def _when_started(server: uvicorn.Server, ready: Callable[[], None]) -> None:

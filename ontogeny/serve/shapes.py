@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ontogeny.serve.asked import Asked
@@ -29,13 +30,27 @@ def encoded(value: Any) -> bytes:
     return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
+def encoded_apart(value: Mapping[str, Any], rows: str) -> bytes:
+    """What `encoded` makes of it, the list under `rows` last and one of its entries at a time.
+
+    For a thread: one call of the library's encoder keeps all other threads waiting to its end.
+    """
+    rest = encoded({name: each for name, each in value.items() if name != rows})
+    told = b",".join(map(encoded, value[rows]))
+    return rest[:-1] + (b"," if len(value) > 1 else b"") + encoded(rows) + b":[" + told + b"]}"
+
+
 class Shapes:
-    """The answers to one request."""
+    """The answers to one request.
+
+    Attributes:
+        id: of the response, and of the exchange in the ledger.
+    """
 
     def __init__(self, asked: Asked, served: Served) -> None:
         self._asked, self._served = asked, served
         self._kind = "chat.completion" if asked.chat else "text_completion"
-        self._id = f"{'chatcmpl' if asked.chat else 'cmpl'}-{secrets.token_hex(12)}"
+        self.id = f"{'chatcmpl' if asked.chat else 'cmpl'}-{secrets.token_hex(12)}"
         self._created = int(time.time())
         self._begun: set[int] = set()
 
@@ -44,7 +59,7 @@ class Shapes:
         choices = []
         for index, pieces in enumerate(answers):
             text = self._echo(index) + "".join(piece.text for piece in pieces)
-            scored = [each for piece in pieces for each in piece.scored]
+            scored = self._scored(index, pieces)
             calls = [call for piece in pieces for call in piece.calls]
             choice: dict[str, Any] = {"index": index, "finish_reason": pieces[-1].finish}
             choice["logprobs"] = self._log_probs(scored, True)
@@ -60,15 +75,20 @@ class Shapes:
         used = self.usage([pieces[-1].tokens for pieces in answers])
         return self._outer(self._kind, choices) | {"usage": used}
 
+    def encoded(self, answers: Sequence[Sequence[Piece]]) -> bytes:
+        """`whole` as JSON."""
+        return encoded_apart(self.whole(answers), "choices")
+
     def chunks(self, index: int, piece: Piece) -> list[dict[str, Any]]:
         """Events of one piece of one answer."""
         first = index not in self._begun
         self._begun.add(index)
         if not self._asked.chat:
             text = (self._echo(index) if first else "") + piece.text
-            if not text and not piece.scored and not piece.finish:
+            scored = self._scored(index, [piece])
+            if not text and not scored and not piece.finish:
                 return []
-            return [self._chunk(index, {"text": text}, piece.scored, piece.finish)]
+            return [self._chunk(index, {"text": text}, scored, piece.finish)]
         found = []
         if first:
             found.append(self._chunk(index, {"delta": {"role": "assistant", "content": ""}}))
@@ -93,7 +113,7 @@ class Shapes:
 
     def _outer(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {
-            "id": self._id,
+            "id": self.id,
             "object": kind,
             "created": self._created,
             "model": self._served.name,
@@ -117,6 +137,14 @@ class Shapes:
     def _echo(self, index: int) -> str:
         return self._asked.echo[index // self._asked.wanted.choices] if self._asked.echo else ""
 
+    def _scored(self, index: int, pieces: Iterable[Piece]) -> list[Scored]:
+        """Tokens of the prompt, if they are told, and of the answer that stands behind it."""
+        before, found = len(self._echo(index)), list[Scored]()
+        for piece in pieces:
+            found += piece.prompt
+            found += [replace(each, offset=before + each.offset) for each in piece.scored]
+        return found
+
     def _log_probs(self, scored: Sequence[Scored], any_: bool) -> dict[str, Any] | None:
         if self._asked.wanted.top is None or not any_:
             return None
@@ -131,6 +159,7 @@ class Shapes:
         # an object holds each spelling once: the likelier of two tokens that are spelled alike
         tops = [
             {_spelled(id_, tokenizer): _number(number) for id_, number in reversed(each.top)}
+            or None
             for each in scored
         ]
         return {
@@ -141,7 +170,7 @@ class Shapes:
         }
 
 
-def _entry(id_: int, log_prob: float, tokenizer: Tokenizer) -> dict[str, Any]:
+def _entry(id_: int, log_prob: float | None, tokenizer: Tokenizer) -> dict[str, Any]:
     data = tokenizer.token_bytes(id_)
     token = data.decode("utf-8", "replace")
     return {"token": token, "logprob": _number(log_prob), "bytes": list(data)}
@@ -155,8 +184,8 @@ def _spelled(id_: int, tokenizer: Tokenizer) -> str:
         return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
 
 
-def _number(log_prob: float) -> float:
-    return max(log_prob, LEAST_LOG_PROB)
+def _number(log_prob: float | None) -> float | None:
+    return None if log_prob is None else max(log_prob, LEAST_LOG_PROB)
 
 
 def _call(call: ToolCall) -> dict[str, Any]:

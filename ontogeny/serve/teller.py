@@ -9,11 +9,12 @@ import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ontogeny.rollout.policy import Completion
+from ontogeny.rollout.policy import Completion, Likelihood
 from ontogeny.serve.asked import Asked
 from ontogeny.serve.wanted import Served
 from ontogeny.text.message import ToolCall
 from ontogeny.text.stop_strings import REPLACED, StopStrings
+from ontogeny.text.tokenizer import Tokenizer
 from ontogeny.text.tool_calls import Unreadable, read_calls
 
 Top = tuple[tuple[int, float], ...]
@@ -25,12 +26,13 @@ class Scored:
     """A token that was told, and how likely it was.
 
     Attributes:
-        offset: where in the answer's text it begins, in characters.
+        log_prob: None of a prompt's first: nothing stands before it.
         top: the likeliest (id, log-prob) pairs at its place.
+        offset: where it begins in its text, the answer's or the prompt's, in characters.
     """
 
     id: int
-    log_prob: float
+    log_prob: float | None
     top: Top
     offset: int
 
@@ -45,9 +47,31 @@ class Piece:
     finish: str | None = None
     tokens: int = 0
     """Of the whole answer, in the last piece."""
+    prompt: tuple[Scored, ...] = ()
+    """Of the whole prompt, in the first piece, where that is asked for."""
 
     def __bool__(self) -> bool:
         return bool(self.text or self.scored or self.calls or self.finish)
+
+
+def scored_prompt(
+    ids: Sequence[int], text: str, found: Likelihood | None, tokenizer: Tokenizer
+) -> tuple[Scored, ...]:
+    """A prompt's tokens, each where it begins in `text`, the prompt as it is echoed.
+
+    Args:
+        found: of all but the first; None where there is no other.
+    """
+    decoder, places, read = codecs.getincrementaldecoder("utf-8")(REPLACED), [], 0
+    for id_ in ids:
+        places.append(read)
+        read += len(decoder.decode(tokenizer.decode_bytes([id_])))
+    left_out = max(read - len(text), 0)  # a space in front that the tokenizer put there
+    offsets = [min(max(place - left_out, 0), len(text)) for place in places]
+    log_probs = (None, *(found.log_probs if found else ()))
+    tops = ((), *((found.top if found else ()) or [()] * (len(ids) - 1)))
+    told = zip(ids, log_probs, tops, offsets, strict=True)
+    return tuple(Scored(*each) for each in told)
 
 
 @dataclass

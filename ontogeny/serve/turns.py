@@ -101,19 +101,25 @@ def prompt_ids(
     Raises:
         Refused: 400; the model's template refuses such a conversation.
     """
-    turns = _as_spoken(messages, spoken)
-    if tools:
-        told = spoken.told([tool.told(brief=not spoken.tags) for tool in tools])
-        if turns[0].role == "system":
-            turns[0] = Message("system", f"{turns[0].content}\n\n{told}".strip())
-        else:
-            turns.insert(0, Message("system", told))
+    turns = _as_spoken(with_tools(messages, tools, spoken), spoken)
     try:
         if [turn.role for turn in turns[:2]] == ["system", "user"]:
             return opened(turns, spoken.tokenizer)
         return render(turns, spoken.tokenizer, generation_prompt=True).ids
     except InputError as error:
         raise Refused(error.reason, param="messages") from None
+
+
+def with_tools(messages: Sequence[Message], tools: Sequence[Tool], spoken: Speech) -> list[Message]:
+    """The turns with the tools told in the system's."""
+    turns = list(messages)
+    if tools:
+        told = spoken.told([tool.told(brief=not spoken.tags) for tool in tools])
+        if turns[0].role == "system":
+            turns[0] = Message("system", f"{turns[0].content}\n\n{told}".strip())
+        else:
+            turns.insert(0, Message("system", told))
+    return turns
 
 
 def characters(messages: Sequence[Message], tools: Sequence[Tool]) -> int:

@@ -9,7 +9,7 @@ import json
 import secrets
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from ontogeny.base.errors import InputError
 from ontogeny.base.seeds import named_seed
@@ -26,6 +26,37 @@ MOST_BIASES = 1024
 MOST_NAME = 200
 ASKERS = ("user", "prompt_cache_key", "safety_identifier")
 """Fields by which a client tells those who ask through it apart."""
+PERSON = ("user", "safety_identifier")
+"""Those of them that name who it is."""
+
+
+class Bounds(Protocol):
+    """What a request is checked against: a model of ours, or one behind a backend."""
+
+    @property
+    def name(self) -> str:
+        """What clients call it."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that are taken."""
+        ...
+
+    @property
+    def id(self) -> str:
+        """What the ledger calls it."""
+        ...
+
+    @property
+    def context(self) -> int:
+        """Most tokens of prompt and answer together."""
+        ...
+
+    @property
+    def vocab_size(self) -> int:
+        """Ids are below it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -47,6 +78,16 @@ class Served:
     tokenizer: Tokenizer
     chats: bool
     most_answer: int = 1024
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """See `Bounds`."""
+        return self.name, self.id
+
+    @property
+    def vocab_size(self) -> int:
+        """See `Bounds`."""
+        return self.tokenizer.vocab_size
 
     @cached_property
     def longest_token(self) -> int:
@@ -74,6 +115,7 @@ class Wanted:
         top: alternatives told beside each token; None: no log-probs at all.
         sampling: of the first answer; see `drawn`.
         asker: the client's names for who asks it, those of each field apart.
+        store: whether the exchange is kept in the ledger; None where nobody said.
     """
 
     stream: bool
@@ -84,6 +126,13 @@ class Wanted:
     stops: tuple[str, ...]
     top: int | None
     asker: str
+    store: bool | None = None
+
+    @property
+    def person(self) -> str:
+        """See `person_of`."""
+        told = dict(zip(ASKERS, json.loads(self.asker or "[]"), strict=False))
+        return person_of(*(told.get(name, "") for name in PERSON))
 
     def drawn(self, choice: int, prompt: int = 0) -> Sampling:
         """How one of several answers is drawn: the first of one prompt is that of n=1."""
@@ -95,14 +144,15 @@ class Wanted:
         """Most tokens of an answer after a prompt of so many.
 
         Raises:
-            Refused: 400; there is no room for one.
+            Refused: 400; there is no room for one of at least a token, if one is wanted.
         """
-        if prompt >= served.context:
+        most = served.most_answer if self.most_tokens is None else self.most_tokens
+        if prompt + (most > 0) > served.context:
             raise too_long(served, f"{prompt} tokens")
-        return min(self.most_tokens or served.most_answer, served.context - prompt)
+        return min(most, served.context - prompt)
 
 
-def too_long(served: Served, size: str) -> Refused:
+def too_long(served: Bounds, size: str) -> Refused:
     """The prompt leaves no room for an answer."""
     return Refused(
         f"the prompt is {size}, this model's context {served.context}; shorten it",
@@ -110,14 +160,14 @@ def too_long(served: Served, size: str) -> Refused:
     )
 
 
-def check_model(fields: Fields, served: Served) -> None:
+def check_model(fields: Fields, served: Bounds) -> None:
     """The field `model` must name what is served.
 
     Raises:
         Refused: 404 where it names another.
     """
     name = fields.text("model")
-    if name not in (served.name, served.id):
+    if name not in served.names:
         raise unknown_model(name)
 
 
@@ -132,12 +182,15 @@ def unknown_model(name: str) -> Refused:
     )
 
 
-def wanted(fields: Fields, served: Served, top: int | None, default: int | None) -> Wanted:
+def wanted(
+    fields: Fields, served: Bounds, top: int | None, default: int | None, least: int = 1
+) -> Wanted:
     """The common fields; whatever is then left belongs to nobody.
 
     Args:
         top: see `Wanted`; the two APIs spell it differently.
         default: longest answer where nobody says.
+        least: that somebody may ask for.
 
     Raises:
         Refused: 400, naming the field.
@@ -152,20 +205,36 @@ def wanted(fields: Fields, served: Served, top: int | None, default: int | None)
         options.only("include_obfuscation", False)
         options.end()
     choices = fields.whole("n", 1, MOST_CHOICES, 1) or 1
-    fields.only("store", False)
+    store = fields.flag("store") if fields.has("store") else None
     fields.only("metadata", {})
     fields.only("service_tier", "auto", "default")
-    names = [fields.text(name, "", most=MOST_NAME) for name in ASKERS]
+    asker = asker_of(fields)
     return Wanted(
         stream=stream,
         usage=usage,
         choices=choices,
-        most_tokens=_most_tokens(fields, served, default),
+        most_tokens=_most_tokens(fields, served, default, least),
         sampling=_sampling(fields, served),
         stops=_stops(fields),
         top=top,
-        asker=json.dumps(names) if any(names) else "",
+        asker=asker,
+        store=store,
     )
+
+
+def person_of(user: str, safety_identifier: str) -> str:
+    """Who asks, for the ledger: a name that says which prompts go together is no person."""
+    return user or safety_identifier
+
+
+def asker_of(fields: Fields) -> str:
+    """The client's names for who asks it, those of each field apart; "" where it gives none.
+
+    Raises:
+        Refused: 400, naming the field.
+    """
+    names = [fields.text(name, "", most=MOST_NAME) for name in ASKERS]
+    return json.dumps(names) if any(names) else ""
 
 
 def top_of(fields: Fields, name: str) -> int | None:
@@ -173,14 +242,16 @@ def top_of(fields: Fields, name: str) -> int | None:
     return fields.whole(name, 0, MOST_TOP)
 
 
-def _most_tokens(fields: Fields, served: Served, default: int | None) -> int | None:
+def _most_tokens(fields: Fields, served: Bounds, default: int | None, least: int) -> int | None:
     if fields.has("max_tokens") and fields.has("max_completion_tokens"):
         raise fields.wrong("max_tokens", "says what 'max_completion_tokens' says; give one")
-    found = fields.whole("max_completion_tokens", 1, served.context)
-    return found or fields.whole("max_tokens", 1, served.context, default)
+    found = fields.whole("max_completion_tokens", least, served.context)
+    if found is None:
+        found = fields.whole("max_tokens", least, served.context, default)
+    return found
 
 
-def _sampling(fields: Fields, served: Served) -> Sampling:
+def _sampling(fields: Fields, served: Bounds) -> Sampling:
     seed = fields.whole("seed", -(2**63), 2**63 - 1)
     try:
         return Sampling(
@@ -198,13 +269,13 @@ def _sampling(fields: Fields, served: Served) -> Sampling:
         raise Refused(error.reason) from None
 
 
-def _bias(fields: Fields, served: Served) -> tuple[tuple[int, float], ...]:
+def _bias(fields: Fields, served: Bounds) -> tuple[tuple[int, float], ...]:
     value: Any = fields.take("logit_bias")
     if value is None:
         return ()
     if not isinstance(value, dict) or len(value) > MOST_BIASES:
         raise fields.wrong("logit_bias", f"must be an object of at most {MOST_BIASES} token ids")
-    size, found = served.tokenizer.vocab_size, {}
+    size, found = served.vocab_size, {}
     inner = Fields(value, "logit_bias")
     for name in value:
         plain = name.isascii() and name.isdecimal() and len(name) < 10

@@ -19,8 +19,10 @@ from ontogeny.bridge.local_policy import LocalPolicy
 from ontogeny.infer.engine import Engine
 from ontogeny.serve.app import Front, application
 from ontogeny.serve.aside import Aside
+from ontogeny.serve.fleet import Fleet
 from ontogeny.serve.gate import Gate, Keys, Limits
 from ontogeny.serve.meters import Log, Meters
+from ontogeny.serve.recording import Recorder
 from ontogeny.serve.server import listening, serve
 from ontogeny.serve.service import Service
 from ontogeny.serve.wanted import Served
@@ -87,6 +89,7 @@ class Inside:
     service: Service
     policy: LocalPolicy
     gate: Gate
+    fleet: Fleet
 
     async def ask(
         self,
@@ -139,6 +142,7 @@ def inside(
     chats: bool = True,
     clock: Callable[[], float] | None = None,
     of: Any = None,
+    recorder: Recorder | None = None,
 ) -> T:
     """Plays with an application on an event loop of its own."""
     limits = limits or Limits(slots=4, waiting=60)
@@ -148,11 +152,12 @@ def inside(
         service = Service(served(chats=chats), aside)
         gate = Gate(limits, clock) if clock else Gate(limits)
         told = None if log is None else Log(log)
-        app = application(service, gate, Keys(keys or {}), Meters(), told)
+        fleet = Fleet(service)
+        app = application(fleet, gate, Keys(keys or {}), Meters(), told, recorder=recorder)
         try:
-            return await play(Inside(app, service, local, gate))
+            return await play(Inside(app, service, local, gate, fleet))
         finally:
-            await service.close()
+            await fleet.end()
 
     with Aside(local) as aside:
         return asyncio.run(main(aside))
@@ -195,7 +200,11 @@ class Live:
 
 
 @contextmanager
-def live(limits: Limits | None = None, keys: Mapping[str, str] | None = None) -> Iterator[Live]:
+def live(
+    limits: Limits | None = None,
+    keys: Mapping[str, str] | None = None,
+    recorder: Recorder | None = None,
+) -> Iterator[Live]:
     """A server in a thread."""
     limits = limits or Limits(slots=4, waiting=60)
     bound, local = listening("127.0.0.1", 0, keyed=False), policy(limits.slots)
@@ -204,7 +213,8 @@ def live(limits: Limits | None = None, keys: Mapping[str, str] | None = None) ->
 
     async def main(aside: Aside) -> None:
         service, loop = Service(served(), aside), asyncio.get_running_loop()
-        app = application(service, Gate(limits), Keys(keys or {}), Meters())
+        fleet = Fleet(service)
+        app = application(fleet, Gate(limits), Keys(keys or {}), Meters(), recorder=recorder)
 
         def begun(stop: Callable[[], None]) -> None:
             def halt() -> None:
@@ -213,7 +223,7 @@ def live(limits: Limits | None = None, keys: Mapping[str, str] | None = None) ->
             found.append(Live(bound.getsockname()[1], service, local, halt))
             ready.set()
 
-        await serve(app, bound, service, limits, begun)
+        await serve(app, bound, fleet, limits, begun)
 
     with bound, Aside(local) as aside:
         thread = threading.Thread(target=lambda: asyncio.run(main(aside)))

@@ -178,6 +178,8 @@ class OpenAIServer:
     models: Sequence[Mapping[str, Any]] = ({"id": MODEL, "owned_by": "somebody"},)
     tls: ssl.SSLContext | None = None
     requests: list[Heard] = field(default_factory=list)
+    listed: Act | None = None
+    """Answers GET instead of a list of the models."""
     url: str = ""
 
     @property
@@ -198,6 +200,8 @@ class OpenAIServer:
                     return
 
     def _listed(self, heard: Heard) -> Act:
+        if self.listed is not None:
+            return self.listed
         if heard.path.endswith("/models"):
             return says({"object": "list", "data": list(self.models)})
         return says({"error": {"message": "no such path"}}, 404)
