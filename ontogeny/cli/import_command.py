@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -11,7 +13,10 @@ from ontogeny.base.artifact import Artifact
 from ontogeny.base.errors import COMMAND_LINE, InputError, printable
 from ontogeny.base.store import Store, valid_name
 from ontogeny.cli.arguments import position
+from ontogeny.cli.verify_command import signed_by
 from ontogeny.cli.writing import NO_PLAN, writing
+from ontogeny.release.check import check_bundle
+from ontogeny.release.files import SIGNATURE
 from ontogeny.run.run import Run
 from ontogeny.run.work import Stage
 from ontogeny.stages.import_weights import ImportAdapter, ImportWeights
@@ -19,34 +24,63 @@ from ontogeny.stages.import_weights import ImportAdapter, ImportWeights
 LONGEST_NAME = 60
 
 
-def import_weights(
-    source: str, root: Path, *, name: str | None, base: str | None, as_json: bool
-) -> None:
-    """Makes a model of the weights at `source`, or finds it made; says what it is.
+@dataclass(frozen=True)
+class Asked:
+    """What the command line said.
 
     Args:
-        name: what it is called; made from `source` without it.
+        source: where the weights are.
+        name: what the model is called; made from `source` without it.
         base: `source` is an adapter of PEFT's, this the model it is merged into.
+        key: `source` is a bundle, which the owner of this public key must have signed.
+    """
+
+    source: str
+    name: str | None = None
+    base: str | None = None
+    key: Path | None = None
+
+
+def import_weights(asked: Asked, root: Path, *, as_json: bool) -> None:
+    """Makes a model of the weights that are asked for, or finds it made; says what it is.
 
     Raises:
         OntogenyError: one line for whatever went wrong; the store is as it was.
     """
-    called = name or name_of(source)
+    called = asked.name or name_of(asked.source)
     if not valid_name(called):
         raise InputError(
             f"'{called}' is no name; give letters, digits, _ . - and / between parts",
             file=COMMAND_LINE,
             line=position(called, "--name", f"--name={called}"),
         )
+    _signature(asked)
     # a stage says which parents it takes, which the protocol of all stages cannot
-    stage = cast(Stage, ImportAdapter(source) if base else ImportWeights(source))
+    made_by = ImportAdapter(asked.source) if asked.base else ImportWeights(asked.source)
+    stage = cast(Stage, made_by)
     store = Store.create(root)
     with writing(store) as desk:
         store.clear_leftovers()
-        parents = (store.resolve(base),) if base else ()
+        parents = (store.resolve(asked.base),) if asked.base else ()
         run = Run(store, NO_PLAN, seed=0, events=desk.events, stop=desk.stop)
         artifact = run(stage, *parents, name=called)
     _tell(artifact, called, root, as_json=as_json)
+
+
+def _signature(asked: Asked) -> None:
+    """Checks a bundle before anything of it is read; says so where one is signed and nobody asks.
+
+    Raises:
+        InputError: a key is given and the source is no bundle, or the key is none.
+        CorruptArtifact: the bundle is not signed by that key, or not whole.
+    """
+    directory = Path(asked.source)
+    if asked.key is not None:
+        for _ in check_bundle(directory, signed=signed_by(asked.key)):
+            pass
+    elif (directory / SIGNATURE).is_file():
+        told = f"{directory} is signed, not checked: give --key PUB.pem of whoever signed it"
+        print(printable(told), file=sys.stderr)
 
 
 def name_of(source: str) -> str:

@@ -64,7 +64,7 @@ def read_directory(source: Source) -> OpenWeights:
         InputError: it is of a family or type that is not read, or has no tokenizer.json.
         CorruptArtifact: a file is not what it says; tensors are in other shards than listed.
     """
-    config = _json(source, CONFIG)
+    config, code = _without_code(_json(source, CONFIG), CONFIG)
     shape = shape_from_config(config, source.path / CONFIG)
     places = _places(source)
     notes = _leave_out(places, shape)
@@ -82,10 +82,24 @@ def read_directory(source: Source) -> OpenWeights:
         load=lambda name: _floats(places[name]),
         tokenizer=_tokenizer(source),
         dtypes=by_frequency(matrices),
-        config={key: value for key, value in config.items() if key not in CODE_KEYS},
+        config=config,
         licence=source.licence(),
-        notes=notes,
+        notes=(*notes, *code, *_without_code(_json(source, TOKENIZER_CONFIG), TOKENIZER_CONFIG)[1]),
     )
+
+
+def _without_code(values: dict[str, Any], name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """`values` without the keys by which a loader runs or fetches something, and their names."""
+    found: set[str] = set()
+
+    def kept(value: Any) -> Any:
+        if isinstance(value, dict):
+            found.update(CODE_KEYS & value.keys())
+            return {key: kept(each) for key, each in value.items() if key not in CODE_KEYS}
+        return [kept(each) for each in value] if isinstance(value, list) else value
+
+    plain = kept(values)
+    return plain, tuple(f"{key} of {name}, which would run or fetch code" for key in sorted(found))
 
 
 def _json(source: Source, name: str) -> dict[str, Any]:
@@ -220,8 +234,7 @@ def _tokenizer(source: Source) -> dict[str, bytes]:
         )
     found = {TOKENIZER: _bytes(source, TOKENIZER)}
     settings = _json(source, TOKENIZER_CONFIG)
-    code = sorted(CODE_KEYS & settings.keys())
-    kept = {key: value for key, value in settings.items() if key not in code}
+    kept, code = _without_code(settings, TOKENIZER_CONFIG)
     whole = _bytes(source, TOKENIZER_CONFIG) if TOKENIZER_CONFIG in source.files else b"{}\n"
     found[TOKENIZER_CONFIG] = (
         json.dumps(kept, indent=2, ensure_ascii=False).encode() + b"\n" if code else whole

@@ -16,21 +16,30 @@ from ontogeny.base.artifact import RECORD, Artifact
 from ontogeny.base.errors import CorruptArtifact, InputError
 from ontogeny.base.lineage import with_ancestors
 from ontogeny.base.tensor_header import read_header
-from ontogeny.release.card import card
-from ontogeny.release.card_check import check_card
+from ontogeny.release import documents
 from ontogeny.release.evidence import CONFIG, WEIGHTS, Evidence, file_of, parse_record
-from ontogeny.release.files import CARD, GENERATION, LICENCES, OF_MODEL, REQUIRED, SUMS, write_sums
+from ontogeny.release.files import (
+    BILL,
+    GENERATION,
+    LICENCES,
+    OF_MODEL,
+    REQUIRED,
+    SUMS,
+    write_sums,
+)
 from ontogeny.release.licences import licence_notes
+from ontogeny.release.materials import bill_of, write_bill
+from ontogeny.release.price import Price
 from ontogeny.release.words import Words
 
-KINDS = ("measurement", "effect", "comparison", "corpus")
+KINDS = ("measurement", "effect", "comparison", "corpus", "attacks", "watch", "gate")
 END_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 TEMPERATURE, TOP_P = 0.8, 0.95
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a bundle came to: its files, and the values on its card with their evidence.
+    """What a bundle came to: its files, and the values on its documents with their evidence.
 
     Its size is left out: records keep a clock, so it differs between equal runs.
     """
@@ -39,7 +48,7 @@ class Written:
     numbers: int
 
     def __str__(self) -> str:
-        return f"{self.files} files; {self.numbers} values on the card, each with its evidence"
+        return f"{self.files} files; {self.numbers} values on its documents, each with its evidence"
 
 
 def write_bundle(
@@ -63,7 +72,7 @@ def write_bundle(
         raise InputError(f"'{model.name}' is a {model.record.kind}, no model that others can load")
     model.verify()
     ancestry = with_ancestors([model, *measured])
-    evidence = _evidence(model, ancestry)
+    evidence = _evidence(model, ancestry, words.price)
     _fit(evidence, measured)
     with files.disk_errors(directory):
         for name in set(OF_MODEL) & model.record.files.keys():
@@ -75,15 +84,19 @@ def write_bundle(
             shutil.copyfile(each.path / RECORD, target)
         notes = licence_notes(evidence, words.license)
         (directory / LICENCES).write_text(notes, encoding="utf-8")
-        text = card(evidence, words)
-        (directory / CARD).write_text(text, encoding="utf-8")
+        loaded = [name for name in (*OF_MODEL, GENERATION) if (directory / name).exists()]
+        sums = {name: files.sha256(directory / name) for name in loaded}
+        write_bill(directory / BILL, bill_of(evidence, sums, words.license))
+        texts = documents.written(evidence, words)
+        for name, text in texts.items():
+            (directory / name).write_text(text, encoding="utf-8")
         names = {str(path.relative_to(directory)) for path in directory.rglob("*")} | {SUMS}
-        numbers = _checked(text, evidence, names, words)
+        numbers = documents.cited(texts, evidence, names, words)
         write_sums(directory)
     return Written(sum(path.is_file() for path in directory.rglob("*")), numbers)
 
 
-def _evidence(model: Artifact, ancestry: Sequence[Artifact]) -> Evidence:
+def _evidence(model: Artifact, ancestry: Sequence[Artifact], price: Price | None) -> Evidence:
     with model.file(WEIGHTS).open("rb") as file:
         parameters = sum(entry.elements for entry in read_header(file, model.path / WEIGHTS))
     records = {}
@@ -93,7 +106,7 @@ def _evidence(model: Artifact, ancestry: Sequence[Artifact]) -> Evidence:
         if record != each.record:
             raise CorruptArtifact("the record changed while it was read", file=path)
         records[each.id] = record
-    return Evidence(model.id, records, files.read_json(model.file(CONFIG)), parameters)
+    return Evidence(model.id, records, files.read_json(model.file(CONFIG)), parameters, price)
 
 
 def _fit(evidence: Evidence, measured: Sequence[Artifact]) -> None:
@@ -137,16 +150,3 @@ def generation(config: Mapping[str, Any]) -> dict[str, Any]:
         "temperature": TEMPERATURE,
         "top_p": TOP_P,
     }
-
-
-def _checked(text: str, evidence: Evidence, names: set[str], words: Words) -> int:
-    """How many values the card cites.
-
-    Raises:
-        InputError: a number on it has no evidence; only the user's words can bring one.
-    """
-    try:
-        return check_card(text, evidence, names, Path(CARD))
-    except CorruptArtifact as error:
-        line = text.split("\n")[error.line - 1]
-        raise InputError(f"{error.reason}, in: {line[:80]}", file=words.file) from None

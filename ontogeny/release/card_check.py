@@ -1,4 +1,4 @@
-"""A card against its evidence: every number, and none beside. Knows no file but the card's text."""
+"""A document against its evidence: every number, and none beside. Knows no file but its text."""
 
 from __future__ import annotations
 
@@ -33,14 +33,29 @@ def check_card(text: str, evidence: Evidence, names: set[str], path: Path) -> in
         CorruptArtifact: FILE:LINE of a number without evidence, or that says something else.
     """
     front, body, first = split_card(text, path)
-    count = front.check(evidence)
-    for line, reason in objections(body):
+    return front.check(evidence) + check_document(body, evidence, names, path, first)
+
+
+def check_document(
+    text: str, evidence: Evidence, names: set[str], path: Path, first: int = 1
+) -> int:
+    """How many values a document without front matter cites, each compared with its evidence.
+
+    Args:
+        names: the files of the bundle, which alone it may point to.
+        path: of the document, for errors; `text` begins at its line `first`.
+
+    Raises:
+        CorruptArtifact: FILE:LINE of a number without evidence, or that says something else.
+    """
+    count = 0
+    for line, reason in objections(text):
         raise CorruptArtifact(reason, file=path, line=first + line - 1)
-    for line, target in links(body):
+    for line, target in links(text):
         if target not in names:
             reason = f"points to '{target}', which is no file of this bundle"
             raise CorruptArtifact(reason, file=path, line=first + line - 1)
-    for line, cited in citations(body):
+    for line, cited in citations(text):
         wrong = _wrong(cited, evidence)
         if wrong:
             raise CorruptArtifact(wrong, file=path, line=first + line - 1)

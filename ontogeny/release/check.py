@@ -7,7 +7,7 @@ evidence is compared as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,17 @@ from ontogeny.base.artifact import RECORD, Record
 from ontogeny.base.errors import CorruptArtifact, InputError
 from ontogeny.base.store import Store
 from ontogeny.base.tensor_header import read_header
-from ontogeny.release.card_check import check_card, split_card
+from ontogeny.release.card_check import split_card
+from ontogeny.release.documents import check_documents, text_of
 from ontogeny.release.evidence import CONFIG, FILE, WEIGHTS, Evidence, file_of, parse_record
 from ontogeny.release.files import (
+    AGAIN,
+    BILL,
     CARD,
     GENERATION,
     OF_MODEL,
+    POLICY,
+    SIGNATURE,
     SUMS,
     TEMPLATE,
     TOKENIZER_CONFIG,
@@ -30,6 +35,8 @@ from ontogeny.release.files import (
     read_files,
 )
 from ontogeny.release.jsons import parse_json
+from ontogeny.release.materials import check_bill
+from ontogeny.release.price import PRICES, read_price
 from ontogeny.text.artifact_files import is_ours
 from ontogeny.text.open_language import compile_open_template
 from ontogeny.text.template_language import compile_template
@@ -44,7 +51,6 @@ CODE_KEYS = frozenset(
     ]
 )
 """Keys by which a configuration can make a loader run or fetch something else."""
-LONGEST_CARD = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -56,14 +62,28 @@ class Check:
     line: str
 
 
-def check_bundle(directory: Path, store: Store | None = None) -> Iterator[Check]:
+Signed = Callable[[Path], Mapping[str, str]]
+"""Path of a bundle -> sha256 of each of its files as somebody signed it (see `signing`)."""
+
+
+def check_bundle(
+    directory: Path, store: Store | None = None, signed: Signed | None = None
+) -> Iterator[Check]:
     """Each group of checks as it passes.
+
+    Args:
+        signed: where it is given there must be a signature, which is checked before all else.
 
     Raises:
         InputError: there is no bundle in `directory`.
         CorruptArtifact: FILE:LINE of the first thing that is not as it should be.
     """
+    trusted = None if signed is None else signed(directory)
     files = read_files(directory)
+    if trusted is not None:
+        yield _signature(files, trusted)
+    elif (directory / SIGNATURE).exists():
+        yield Check("signature", 0, "signed, not checked: give --key PUB.pem")
     count = len(files.sums) + 1
     yield Check(
         "files", count, f"{count} files, {files.size / 1e6:.1f} MB: each sha256 as listed, no other"
@@ -76,7 +96,7 @@ def check_bundle(directory: Path, store: Store | None = None) -> Iterator[Check]
         f"{tensors} tensors, {parameters:,} parameters in a sound safetensors file; "
         "nothing to unpickle, no code to load",
     )
-    evidence, text = _evidence(files, config, parameters)
+    evidence = _evidence(files, config, parameters)
     model = evidence.records[evidence.model]
     yield Check(
         "evidence",
@@ -84,12 +104,47 @@ def check_bundle(directory: Path, store: Store | None = None) -> Iterator[Check]
         f"{len(evidence.records)} sealed records, none without its ancestors; weights and "
         f"tokenizer are those of {model.name} ({model.id})",
     )
+    yield from _materials(files, evidence)
     names = {*files.sums, SUMS}
-    cited = check_card(text, evidence, names, directory / CARD)
-    yield Check("card", cited, f"{cited} values, each as its evidence says; no number beside them")
+    cited, documents = check_documents(files.held, evidence, names, directory)
+    where = f" on {documents} documents" if documents > 1 else ""
+    yield Check(
+        "card", cited, f"{cited} values{where}, each as its evidence says; no number beside them"
+    )
     if store is not None:
         _compare(files, evidence, store)
         yield Check("store", len(evidence.records), f"every record is the one in {store.root}")
+
+
+def _signature(files: Files, trusted: Mapping[str, str]) -> Check:
+    """Compares what was signed with the bytes that all later checks see.
+
+    Raises:
+        CorruptArtifact: a file is another than the signed one.
+    """
+    found = {**files.sums, SUMS: files.list_sha256}
+    for name in sorted(found.keys() | trusted.keys()):
+        if found.get(name) != trusted.get(name):
+            reason = f"not the file that was signed; {AGAIN}"
+            raise CorruptArtifact(reason, file=files.directory / name)
+    count = len(found)
+    return Check("signature", count, f"{count} files, each as the owner of that key signed it")
+
+
+def _materials(files: Files, evidence: Evidence) -> Iterator[Check]:
+    """Computes the bill of materials again; bundles from before there was one pass without.
+
+    Raises:
+        CorruptArtifact: it is missing, or says something else.
+    """
+    if BILL in files.sums:
+        path = files.directory / CARD
+        license_id = split_card(text_of(files[CARD], path), path)[0].license
+        count = check_bill(files, evidence, license_id)
+        yield Check("materials", count, f"{count} components, as evidence and files say")
+    elif POLICY in files.sums:
+        reason = f"{SUMS} does not list it, and bundles of this form have it; {AGAIN}"
+        raise CorruptArtifact(reason, file=files.directory / BILL)
 
 
 def _weights(path: Path) -> tuple[int, int]:
@@ -151,8 +206,8 @@ def _runs_code(value: object) -> str | None:
     return None
 
 
-def _evidence(files: Files, config: Mapping[str, Any], parameters: int) -> tuple[Evidence, str]:
-    """The records of the bundle and the text of its card, which says whose they are."""
+def _evidence(files: Files, config: Mapping[str, Any], parameters: int) -> Evidence:
+    """The records of the bundle, of the model that its card names, and the price in it."""
     directory = files.directory
     records: dict[str, Record] = {}
     for name in files.sums:
@@ -169,7 +224,7 @@ def _evidence(files: Files, config: Mapping[str, Any], parameters: int) -> tuple
                     f"its parent {parent} is not in the evidence",
                     file=directory / file_of(record.id),
                 )
-    text = _card_text(files)
+    text = text_of(files[CARD], directory / CARD)
     model = split_card(text, directory / CARD)[0].model
     if model not in records or records[model].kind != "model":
         raise CorruptArtifact(f"the model {model} is not in the evidence", file=directory / CARD)
@@ -181,18 +236,8 @@ def _evidence(files: Files, config: Mapping[str, Any], parameters: int) -> tuple
                 f"not the bytes that the sealed record of {records[model].name} ({model}) lists",
                 file=directory / name,
             )
-    return Evidence(model, records, config, parameters), text
-
-
-def _card_text(files: Files) -> str:
-    path = files.directory / CARD
-    data = files[CARD]
-    if len(data) > LONGEST_CARD:
-        raise CorruptArtifact(f"a card of {len(data):,} bytes", file=path)
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise CorruptArtifact("the card is not UTF-8", file=path) from None
+    price = read_price(files[PRICES], directory / PRICES) if PRICES in files.sums else None
+    return Evidence(model, records, config, parameters, price)
 
 
 def _loops(records: Mapping[str, Record], directory: Path) -> None:

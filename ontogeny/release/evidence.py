@@ -4,9 +4,13 @@ Knows no Markdown. Everything here is computed from the bundle's own files, so w
 bundle computes the same:
 
     metrics/exam.score/estimate   a field of a record or of config.json (names as in RFC 6901)
-    sum:cost/flops                that field, summed over the record and all its ancestors
-    share:cost/flops              that field's share of the sum over the bundle's model
+    sum:cost/flops                that cost, summed over the record and all its ancestors
+    share:cost/flops              that cost's share of the sum over the bundle's model
     verdict, seeds                of an effect: what all its seeds say, and how many they are
+    count:config/families         how many that field holds
+    outcome:metrics/success       held, or did not hold: what an attack came to
+    price:sum:cost/seconds        what so many seconds cost at the price of prices.json
+    million:execution/speeds/...  what a million tokens cost at that speed
     parameters                    of model.safetensors: the numbers in it
 """
 
@@ -27,10 +31,18 @@ from ontogeny.base.identity import digest
 from ontogeny.evaluate.verdict import Estimate, verdict
 from ontogeny.release.jsons import parse_json
 from ontogeny.release.numbers import Citation, written
+from ontogeny.release.outcomes import outcome
+from ontogeny.release.price import PRICES, Price
 
 WEIGHTS, CONFIG, FOLDER = "model.safetensors", "config.json", "evidence"
 IMPORTED = "import_weights"
 """The stage that takes weights which were trained elsewhere."""
+FOREIGN = (IMPORTED, "import_adapter")
+"""The stages that take what was trained elsewhere, whole weights or an adapter of them."""
+_COMPUTED = ("count", "outcome", "price", "million")
+_SECONDS = ("cost/seconds", "sum:cost/seconds")
+_NONE = object()
+_SPEED = re.compile(r"execution/speeds/[1-9][0-9]*\.tokens_per_second")
 FILE = re.compile(rf"{FOLDER}/([0-9a-f]{{16}})\.json")
 
 
@@ -64,13 +76,15 @@ def parse_record(data: bytes, path: Path) -> Record:
 class Evidence:
     """What a bundle holds besides weights: `records` by id, and which of them is its `model`.
 
-    `config` is the model's config.json, `parameters` how many numbers its weights are.
+    `config` is the model's config.json, `parameters` how many numbers its weights are, `price` what
+    an hour of a computer costs, where somebody said it.
     """
 
     model: str
     records: Mapping[str, Record]
     config: Mapping[str, Any]
     parameters: int
+    price: Price | None = None
 
     def value(self, file: str, field: str) -> object:
         """What a citation of `field` of `file` stands for.
@@ -82,6 +96,8 @@ class Evidence:
             return self.parameters
         if file == CONFIG:
             return _field(self.config, field)
+        if file == PRICES and self.price is not None:
+            return _field(self.price.values(), field)
         found = FILE.fullmatch(file)
         record = self.records.get(found[1]) if found else None
         if record is None:
@@ -90,13 +106,28 @@ class Evidence:
         if how == "sum" and pointer:
             return self._sum(record.id, pointer)
         if how == "share" and pointer:
-            whole = self._sum(self.model, pointer)
-            return _number(_field(vars(record), pointer)) / whole if whole else 0.0
+            return self._share(record, pointer)
+        if how in _COMPUTED and pointer:
+            return self._computed(record, how, pointer)
         if field == "verdict":
             return self.verdict(record)
         if field == "seeds":
             return len(self._estimates(record))
         return _field(vars(record), field)
+
+    def _computed(self, record: Record, how: str, pointer: str) -> object:
+        """What follows from one field of a record and, for money, from the price."""
+        if how == "count":
+            return _count(_field(vars(record), pointer))
+        if how == "outcome":
+            return outcome(record, _metric(pointer))
+        if self.price is None:
+            raise InputError(f"there is no {PRICES}, and so no price")
+        if not (pointer in _SECONDS if how == "price" else _SPEED.fullmatch(pointer)):
+            of = "seconds" if how == "price" else "tokens_per_second"
+            raise InputError(f"'{pointer}' holds no {of}, so it has no price")
+        number = _number(self.value(file_of(record.id), pointer))
+        return self.price.of_seconds(number) if how == "price" else self.price.of_million(number)
 
     def cite(self, file: str, field: str, form: str) -> Citation:
         """The citation of a field; a record may be given by its id alone.
@@ -136,22 +167,44 @@ class Evidence:
         """Whether the life began with weights that were trained elsewhere."""
         return any(self.records[each].stage == IMPORTED for each in self.lineage)
 
+    @cached_property
+    def foreign(self) -> bool:
+        """Whether some of what the model knows was learnt elsewhere, from data nobody recorded."""
+        return any(self.records[each].stage in FOREIGN for each in self.lineage)
+
     def concerns(self, record: Record) -> bool:
         """Whether `record` tells of the model, or of a stage on its way, and of none behind it.
 
         A control is made from a model of the lineage and stands beside it; what was made from the
         model itself is another model's life.
         """
-        told = self._subjects(record.id)
+        told = self.subjects(record.id)
         later = any(self.model in self.ancestors(each)[:-1] for each in told)
         return not later and not told.isdisjoint(self.lineage)
 
-    def _subjects(self, artifact_id: str) -> set[str]:
-        """The models that a record tells of: its nearest ancestors of that kind, or itself."""
-        if self.records[artifact_id].kind == "model":
-            return {artifact_id}
-        parents = self.records[artifact_id].parents
-        return set[str]().union(*(self._subjects(each) for each in parents))
+    def on_its_way(self, effect: Record) -> bool:
+        """Whether an effect is that of a stage on the model's way, or of a control of one.
+
+        An effect tells of what its second measurement measured, of one level its first. A stage
+        that made another model of one on the way, and is no control, is another model's.
+        """
+        if not self.concerns(effect):
+            return False
+        place = 0 if effect.config.get("form") == "level" else 1
+        after = self.subjects(effect.parents[min(place, len(effect.parents) - 1)])
+        return bool(_effect(effect).get("control")) or not after.isdisjoint(self.lineage)
+
+    def subjects(self, artifact_id: str) -> set[str]:
+        """Ids of the models that a record tells of: its nearest ancestors of that kind."""
+        found, seen, waiting = set[str](), {artifact_id}, [artifact_id]
+        while waiting:
+            each = waiting.pop()
+            if self.records[each].kind == "model":
+                found.add(each)
+                continue
+            waiting += [parent for parent in self.records[each].parents if parent not in seen]
+            seen.update(self.records[each].parents)
+        return found
 
     def verdict(self, effect: Record) -> str:
         """The verdict on an effect's claim, from the numbers of all seeds in the evidence.
@@ -188,11 +241,27 @@ class Evidence:
         return found
 
     def _sum(self, artifact_id: str, pointer: str) -> float:
-        """Exactly rounded, so that no order of the records changes it."""
-        return math.fsum(
-            _number(_field(vars(self.records[each]), pointer, 0.0))
-            for each in self.ancestors(artifact_id)
-        )
+        """Exactly rounded, so that no order of the records changes it.
+
+        Raises:
+            InputError: it is no cost, or one that none of the records holds: no field is not 0.
+        """
+        records = [vars(self.records[each]) for each in self.ancestors(artifact_id)]
+        held = [found for each in records if (found := _field(each, pointer, _NONE)) is not _NONE]
+        if not pointer.startswith("cost/") or not held:
+            raise InputError(f"the evidence has no sum of '{pointer}'; what adds up is a cost")
+        return math.fsum(map(_number, held))
+
+    def _share(self, record: Record, pointer: str) -> float:
+        """A record's part of what the model cost.
+
+        Raises:
+            InputError: the model did not come from it, or cost nothing of this kind.
+        """
+        whole = self._sum(self.model, pointer)
+        if record.id not in self.lineage or not whole:
+            raise InputError(f"'{record.name}' has no share of what the model cost")
+        return _number(_field(vars(record), pointer)) / whole
 
 
 def _effect(record: Record) -> dict[str, Any]:
@@ -233,6 +302,20 @@ def _field(values: Mapping[str, Any], pointer: str, default: Any = None) -> Any:
         else:
             raise InputError(f"the evidence has no field '{pointer}'")
     return found
+
+
+def _metric(pointer: str) -> str:
+    """The name of the metric at a pointer."""
+    head, _, name = pointer.partition("/")
+    if head != "metrics" or "/" in name:
+        raise InputError(f"the evidence has no metric '{pointer}'")
+    return name.replace("~1", "/").replace("~0", "~")
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, list | Mapping):
+        raise InputError("the evidence holds nothing to count there")
+    return len(value)
 
 
 def pointer(*names: str | int) -> str:

@@ -19,8 +19,13 @@ from ontogeny.base import files
 from ontogeny.base.artifact import RECORD
 from ontogeny.base.errors import CorruptArtifact, InputError
 from ontogeny.release.evidence import CONFIG, FILE, FOLDER, WEIGHTS
+from ontogeny.release.price import PRICES
 
 CARD, LICENCES, SUMS = "README.md", "LICENSES.md", "SHA256SUMS"
+SYSTEM, POLICY, COSTS = "SYSTEM_CARD.md", "USAGE_POLICY.md", "COSTS.md"
+BILL = "bom.cdx.json"
+SIGNATURE = "model.sig"
+"""Over every other file, the list of sums included, which therefore cannot list it."""
 GENERATION, TEMPLATE, TOKENIZER_CONFIG = (
     "generation_config.json",
     "chat_template.jinja",
@@ -30,6 +35,8 @@ OF_MODEL = (TEMPLATE, CONFIG, WEIGHTS, "tokenizer.json", TOKENIZER_CONFIG)
 """Files that are the model artifact's own, byte for byte."""
 REQUIRED = {*OF_MODEL, GENERATION, CARD, LICENCES} - {TEMPLATE}
 """Open weights that only continue text come without a chat template."""
+LATER = {SYSTEM, POLICY, COSTS, PRICES, BILL}
+"""Files that bundles had not from the beginning; which of them there must be, the card says."""
 LARGEST_BYTES = 64 << 20  # of any file but the weights
 AGAIN = "get the bundle again"
 
@@ -44,6 +51,7 @@ class Files:
     sums: Mapping[str, str]
     held: Mapping[str, bytes]
     size: int
+    list_sha256: str
 
     def __getitem__(self, name: str) -> bytes:
         """The bytes of a file that were hashed; not of the weights."""
@@ -54,7 +62,8 @@ def write_sums(directory: Path) -> None:
     """Writes SHA256SUMS over every file below `directory`."""
     found = (path for path in directory.rglob("*") if path.is_file())
     names = sorted(str(path.relative_to(directory)) for path in found)
-    lines = [f"{files.sha256(directory / name)}  {name}\n" for name in names if name != SUMS]
+    listed = [name for name in names if name not in (SUMS, SIGNATURE)]
+    lines = [f"{files.sha256(directory / name)}  {name}\n" for name in listed]
     (directory / SUMS).write_bytes("".join(lines).encode())
 
 
@@ -66,21 +75,13 @@ def read_files(directory: Path) -> Files:
         CorruptArtifact: naming the first file that is missing, extra, no regular file, or of other
             bytes than were written; or the line of the list that is not one of ours.
     """
-    if not directory.is_dir():
-        raise InputError("no such directory; give that of a bundle", file=directory)
-    if not os.path.lexists(directory / SUMS):
-        raise InputError(f"no bundle: there is no {SUMS} in it", file=directory)
-    if os.path.lexists(directory / RECORD):
-        raise InputError(
-            "an artifact in a store, which guards it; `ontogeny export` makes a bundle of it",
-            file=directory,
-        )
-    present = _present(directory)
-    sums = _read_sums(directory / SUMS)
+    present = present_files(directory)
+    text, list_sha256, size = _hashed(directory / SUMS, keep=True)
+    sums = _read_sums(text, directory / SUMS)
     for name in sorted(present ^ sums.keys()):
         what = f"is missing; {AGAIN}" if name in sums else f"is not listed in {SUMS}; remove it"
         raise CorruptArtifact(f"this file {what}", file=directory / name)
-    held, size = {}, (directory / SUMS).stat().st_size
+    held = {}
     for name, expected in sorted(sums.items()):
         data, actual, count = _hashed(directory / name, keep=name != WEIGHTS)
         if actual != expected:
@@ -90,15 +91,25 @@ def read_files(directory: Path) -> Files:
             )
         held[name] = data
         size += count
-    return Files(directory, sums, held, size)
+    return Files(directory, sums, held, size, list_sha256)
 
 
-def _present(directory: Path) -> set[str]:
-    """The paths of all files but the list; only regular files in two directories may be there.
+def present_files(directory: Path) -> set[str]:
+    """The paths of all files but the list and the signature, none of them opened.
 
     Raises:
-        CorruptArtifact: naming the first other thing.
+        InputError: there is no such directory, or it has no list.
+        CorruptArtifact: naming the first thing that is no regular file in one of two directories.
     """
+    if not directory.is_dir():
+        raise InputError("no such directory; give that of a bundle", file=directory)
+    if not os.path.lexists(directory / SUMS):
+        raise InputError(f"no bundle: there is no {SUMS} in it", file=directory)
+    if os.path.lexists(directory / RECORD):
+        raise InputError(
+            "an artifact in a store, which guards it; `ontogeny export` makes a bundle of it",
+            file=directory,
+        )
     found = set()
     for folder, prefix in ((directory, ""), (directory / FOLDER, f"{FOLDER}/")):
         try:
@@ -113,13 +124,13 @@ def _present(directory: Path) -> set[str]:
             elif prefix or entry.name != FOLDER or not stat.S_ISDIR(mode):
                 what = "a symbolic link" if stat.S_ISLNK(mode) else "no regular file"
                 raise CorruptArtifact(f"{what}; remove it", file=folder / entry.name)
-    return found - {SUMS}
+    return found - {SUMS, SIGNATURE}
 
 
-def _read_sums(path: Path) -> dict[str, str]:
+def _read_sums(data: bytes, path: Path) -> dict[str, str]:
     """Path -> sha256, read strictly."""
     try:
-        text = _hashed(path, keep=True)[0].decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError:
         raise CorruptArtifact(f"not UTF-8; {AGAIN}", file=path) from None
     sums: dict[str, str] = {}
@@ -131,7 +142,7 @@ def _read_sums(path: Path) -> dict[str, str]:
             reason = "no line of 64 lower-case hex digits, two blanks, a path, a line feed"
             raise CorruptArtifact(f"{reason}; {AGAIN}", file=path, line=number)
         name = found[2]
-        if name not in REQUIRED | {TEMPLATE} and not FILE.fullmatch(name):
+        if name not in REQUIRED | LATER | {TEMPLATE} and not FILE.fullmatch(name):
             reason = f"'{name}' is no file that a bundle has; {AGAIN}"
             raise CorruptArtifact(reason, file=path, line=number)
         if name <= last:

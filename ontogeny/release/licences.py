@@ -39,13 +39,13 @@ def licence_notes(evidence: Evidence, license_id: str) -> str:
         "|---|---|---|",
     ]
     for record in map(evidence.records.__getitem__, evidence.lineage):
-        for source, note in _sources(record):
+        for source, note in sources(record):
             used = f"[{_cell(record.name)}]({file_of(record.id)})"
             lines.append(f"| {_cell(source)} | {used} | {_cell(note)} |")
     return "\n".join(lines) + "\n"
 
 
-def _sources(record: Record) -> Iterator[tuple[str, str]]:
+def sources(record: Record) -> Iterator[tuple[str, str]]:
     """(source, what it says of itself) of everything a stage read or generated."""
     config = record.config
     if record.stage == IMPORTED:

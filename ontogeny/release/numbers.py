@@ -16,6 +16,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html.entities import html5
 from typing import Literal
 
 from ontogeny.base.errors import InputError, printable
@@ -28,19 +29,30 @@ CONVENTIONS = ("95 % interval",)  # say how a number is meant, not what was meas
 LONGEST_LINE, LONGEST_TEXT = 20_000, 400
 
 _MARKUP = re.compile(r"([\\`*_\[\]<>|#$~&!])")
-_CITATION = re.compile(
+CITATION = re.compile(
     r"\[(?P<text>(?:\\.|[^\[\]\\\n]){1,400})\]"
     r'\((?P<file>[\w./-]+) "(?P<field>[^"\s]+) (?P<format>[^"\n]+)"\)'
 )
 _LINK = re.compile(r"\]\((?P<file>[\w./-]+)\)")
-_URL = re.compile(r"https?://[^\s<>()\[\]\"`|]+")
-_CODE = re.compile(r"(`+)(.+?)\1")
+_TARGET = re.compile(r"\]\(\s*(?P<inline>[^\s()]*)|^[\s>*+-]*\[[^\]^][^\]]*\]:\s*(?P<defined>\S*)")
+_ELSEWHERE = ("https://", "http://", "mailto:", "#")
+_URL = re.compile(r"https?://(?=[^\s/]*[A-Za-z])[^\s<>()\[\]\"`|*]+")
+_CODE = re.compile(r"(?<![`\\])(`++)(.+?)(?<!`)\1(?!`)")  # CommonMark 0.31.2, section 6.1
 _WORDS = re.compile(r"[^\s|()\[\]*_]+")
 _RUN = re.compile(r"[^\W_]+")
 _NAME = re.compile(r"[A-Za-z]+[0-9]+[A-Za-z]*")
 _WORD = re.compile(r"(?!.*[^=][=:][\d.])(?:\D*[A-Za-z]\D*\d.*|\D*)")
+_COMPARES = re.compile(r"[%<>~]|(?!\w)[^\x00-\x7f]")  # no part of a name that holds digits
 _HTML = re.compile(r"<(?!https?://)[A-Za-z!/?]|&#")
-_FENCE = re.compile(r" {0,3}(?P<marks>`{3,}|~{3,})(?P<rest>.*)")
+_ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]*;)")
+_SHARE = re.compile(r"[0-9][A-Za-z]{0,20}\s{0,3}[%‰％]")
+_MARK = "\x00"  # stands for a citation; no line of a card holds it
+_GLUED = re.compile(
+    rf"[.^]{_MARK}|(?<![\w{_MARK}])[+\-−–—]{_MARK}"  # .5, -5
+    rf"|{_MARK}[.,:'’]?{_MARK}|{_MARK}[\w%‰^]"  # 9.7, 97, 9k, 9%
+)
+_OPENS = re.compile(r"(?P<marks>`{3,}+(?!.*`)|~{3,}+)(?P<rest>.*)")
+_CLOSES = re.compile(r" {0,3}(?P<marks>`{3,}|~{3,})[ \t]*")
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -108,23 +120,35 @@ def escaped(text: str) -> str:
 
 
 def citations(text: str) -> Iterator[tuple[int, Citation]]:
-    """Every citation in `text` with its 1-based line."""
+    """Every citation in `text` with its 1-based line.
+
+    One that Markdown shows otherwise than it is spelled keeps its spelling, which no value has.
+    """
     for number, line in enumerate(text.split("\n"), start=1):
-        for found in _CITATION.finditer(line):
+        for found in CITATION.finditer(line):
             shown = re.sub(r"\\(.)", r"\1", found["text"])
+            shown = shown if escaped(shown) == found["text"] else found["text"]
             yield number, Citation(shown, found["file"], found["field"], found["format"])
 
 
 def links(text: str) -> Iterator[tuple[int, str]]:
-    """The target of every link in `text` that leads to a file of the bundle, with its line."""
-    for number, line in enumerate(text.split("\n"), start=1):
-        yield from ((number, found["file"]) for found in _LINK.finditer(line))
+    """The target of every link in prose that leads neither to the web nor into the text itself.
+
+    Gives (1-based line, file); citations are left out.
+    """
+    for number, line, part in parts(text):
+        rest = _CODE.sub(" ", CITATION.sub(" ", line)) if part == "prose" else ""
+        for found in _TARGET.finditer(rest):
+            target = found["inline"] or found["defined"] or ""
+            if not target.startswith(_ELSEWHERE):
+                yield number, target.partition("#")[0]
 
 
 def objections(text: str) -> Iterator[tuple[int, str]]:
     """What in Markdown `text` may not stand on a card: (1-based line, what is wrong).
 
-    Bare numbers, hidden and HTML characters, blocks of code in no language, or without end.
+    Bare numbers and what makes another of a cited one, hidden and HTML characters, pictures,
+    blocks of code in no language, inside of something else, or without end.
     """
     opened = 0
     for number, line, part in parts(text):
@@ -134,7 +158,7 @@ def objections(text: str) -> Iterator[tuple[int, str]]:
             yield number, "a control or invisible character; remove it"
         elif part == "prose":
             yield from ((number, reason) for reason in _of_line(line))
-        elif part == "opens" and line.strip("`~ ") not in LANGUAGES:
+        elif part == "opens" and line.lstrip("`~").strip() not in LANGUAGES:
             yield number, f"a block of code says its language: {' or '.join(LANGUAGES)}"
         opened = {"opens": number, "closes": 0}.get(part, opened)
     if opened:
@@ -142,12 +166,16 @@ def objections(text: str) -> Iterator[tuple[int, str]]:
 
 
 def parts(text: str) -> Iterator[tuple[int, str, Part]]:
-    """Each line with its number and what it is: prose, code, or the fence around code."""
+    """Each line with its number and what it is: prose, code, or the fence around code.
+
+    A fence opens at the margin alone: inside of a list or a quotation it would end with that, and
+    what follows would be prose again (CommonMark 0.31.2, sections 4.5 and 5).
+    """
     fence = ""
     for number, line in enumerate(text.split("\n"), start=1):
-        mark = _FENCE.fullmatch(line)
+        mark = (_CLOSES if fence else _OPENS).fullmatch(line)
         if fence:
-            closes = mark and mark["marks"].startswith(fence) and not mark["rest"].strip()
+            closes = mark and mark["marks"].startswith(fence)
             yield number, line, "closes" if closes else "code"
             fence = "" if closes else fence
         else:
@@ -156,20 +184,28 @@ def parts(text: str) -> Iterator[tuple[int, str, Part]]:
 
 
 def _of_line(line: str) -> Iterator[str]:
-    rest = _CITATION.sub(" ", line)
-    rest = _URL.sub(" ", _LINK.sub("]", rest))
+    marked = CITATION.sub(_MARK, line)
+    if _GLUED.search(re.sub(r"[*_\[\]]", "", marked)):
+        yield "something glued to a cited number makes another of it; put a blank between"
+    rest = _URL.sub(" ", _LINK.sub("]", marked.replace(_MARK, " ")))
+    if "```" in rest or "~~~" in rest:
+        yield "a block of code begins at the margin: three backticks and its language, alone"
     for words in _CODE.findall(rest):
         for word in words[1].split():
-            if not _WORD.fullmatch(word):
+            if not _named(word):
                 yield _bare(word)
     rest = _CODE.sub(" ", rest)
-    if _HTML.search(rest):
+    if f"!{_MARK}" in marked or "![" in rest:
+        yield "a picture can show a number that nobody can check; say it in words"
+    if _HTML.search(rest) or any(name in html5 for name in _ENTITY.findall(rest)):
         yield "HTML has no place on a card; write Markdown"
     for phrase in CONVENTIONS:
         rest = rest.replace(phrase, " ")
     for word in _WORDS.findall(rest):
-        if any(map(_counts, _RUN.findall(word))):
+        spellings = (word, unicodedata.normalize("NFKC", word))
+        if any(_counts(run) for each in spellings for run in _RUN.findall(each)):
             yield _bare(word.strip(",.;:!?"))
+    yield from map(_bare, _SHARE.findall(rest))
 
 
 def _counts(run: str) -> bool:
@@ -179,7 +215,13 @@ def _counts(run: str) -> bool:
 
 def identifier(text: str) -> bool:
     """Whether `text` is a name of one word, whose digits are no number."""
-    return " " not in text and _WORD.fullmatch(text) is not None and text.isprintable()
+    return " " not in text and _named(text) and text.isprintable()
+
+
+def _named(word: str) -> bool:
+    """Whether a word is a name: digits in it, if any, stand behind a letter and say no value."""
+    counted = any(map(str.isdecimal, word)) and _COMPARES.search(word)
+    return _WORD.fullmatch(word) is not None and not counted
 
 
 def _bare(word: str) -> str:

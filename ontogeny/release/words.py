@@ -16,10 +16,13 @@ from ontogeny.base.artifact import Record
 from ontogeny.base.errors import InputError
 from ontogeny.release.evidence import CONFIG, WEIGHTS, Evidence
 from ontogeny.release.numbers import identifier, objections, parts
+from ontogeny.release.price import Price
 
 _PLACE = re.compile(r"\{\{(?P<words>[^{}]*)\}\}")
 _LICENSE = re.compile(r"[a-z][a-z0-9.+-]*")
 _LANGUAGE = re.compile(r"[a-z]{2,3}|code|multilingual")
+TODO = "TODO"
+"""Begins a place that somebody has yet to fill in: `{{ TODO: who answers for it }}`."""
 _SHORT = ("estimate", "low", "high", "null", "target", "units")
 
 
@@ -30,10 +33,14 @@ class Words:
     Args:
         license: of the weights, as the Hugging Face hub spells it; "other" where none was chosen.
         title: one line.
-        about: Markdown, taken into the card.
+        about: Markdown, taken into the card; what stands under a heading of a section of the card
+            (`## Intended use`) is taken into that section (see `sections`).
         languages: two or three letters each, or code, multilingual; empty where nobody said.
         claims: names of what was claimed in advance, measured or not.
         file: where `about` stands, for errors.
+        policy: Markdown, the usage policy; empty: the template, which is a draft.
+        policy_file: where `policy` stands, for errors.
+        price: of an hour of the computer, if somebody named one.
 
     Raises:
         InputError: a licence, language or claim of another form; a title or text with a number
@@ -46,6 +53,9 @@ class Words:
     languages: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
     file: str = "about"
+    policy: str = ""
+    policy_file: str = "policy"
+    price: Price | None = None
 
     def __post_init__(self) -> None:
         if not _LICENSE.fullmatch(self.license):
@@ -63,8 +73,13 @@ class Words:
             raise InputError("the title is one line of text; give one")
         for _, reason in objections(self.title):
             raise InputError(f"title: {reason}")
-        for line, reason in objections(_PLACE.sub(" ", self.about)):
-            raise InputError(reason, file=self.file, line=line)
+        for text, file in ((self.about, self.file), (self.policy, self.policy_file)):
+            for line, reason in objections(_PLACE.sub(" ", text)):
+                raise InputError(reason, file=file, line=line)
+        for line, words in enumerate(self.about.split("\n"), start=1):
+            if any(map(_open, _PLACE.finditer(words))):
+                reason = "this place is not filled in; say it, or take it out"
+                raise InputError(reason, file=self.file, line=line)
 
     def filled(self, evidence: Evidence) -> str:
         """`about` with every number cited.
@@ -72,17 +87,36 @@ class Words:
         Raises:
             InputError: FILE:LINE of what cites nothing that is there.
         """
-        return "\n".join(self._filled(evidence)).strip()
+        return fill(self.about, evidence, self.file).strip()
 
-    def _filled(self, evidence: Evidence) -> Iterator[str]:
-        for number, line, part in parts(self.about):
-            if part != "prose":
-                yield line
-                continue
-            try:
-                yield _PLACE.sub(lambda found: _cited(found["words"], evidence), line)
-            except InputError as error:
-                raise InputError(error.reason, file=self.file, line=number) from None
+
+def fill(text: str, evidence: Evidence, file: str) -> str:
+    """`text` of `file` with every place cited; one that says TODO stays as it is.
+
+    Raises:
+        InputError: FILE:LINE of what cites nothing that is there.
+    """
+    return "\n".join(_filled(text, evidence, file))
+
+
+def _filled(text: str, evidence: Evidence, file: str) -> Iterator[str]:
+    for number, line, part in parts(text):
+        if part != "prose":
+            yield line
+            continue
+        try:
+            yield _PLACE.sub(lambda found: _place(found, evidence), line)
+        except InputError as error:
+            raise InputError(error.reason, file=file, line=number) from None
+
+
+def _place(found: re.Match[str], evidence: Evidence) -> str:
+    return found[0] if _open(found) else _cited(found["words"], evidence)
+
+
+def _open(found: re.Match[str]) -> bool:
+    """Whether a place waits for somebody to fill it in."""
+    return found["words"].split()[:1] in ([TODO], [f"{TODO}:"])
 
 
 def _cited(words: str, evidence: Evidence) -> str:

@@ -23,7 +23,7 @@ from ontogeny.base.artifact import Artifact, Record, describe_files
 from ontogeny.base.errors import InputError
 from ontogeny.base.events import Events
 from ontogeny.base.files import disk_errors, require_space
-from ontogeny.base.identity import code_digest
+from ontogeny.base.identity import code_digest, digest
 from ontogeny.base.stop import StopRequest
 from ontogeny.base.store import Store
 from ontogeny.plan.plan import Plan
@@ -188,13 +188,13 @@ class Run:
         directory = self.store.work / wanted.id
         needed = getattr(wanted.stage, "disk_bytes", lambda *_: 0)(*parents)
         require_space(self.store.root, int(needed) + SPARE_BYTES)
-        code = _code(wanted.stage)
+        code, settings = _code(wanted.stage), digest(wanted.identity)
         with disk_errors(directory):
             work = self._begin(wanted, directory)
             began = datetime.now(UTC)
             made = wanted.stage(work, *parents)
             with self.stop.deferred():
-                record = self._record(wanted, work, made, began, code)
+                record = self._record(wanted, work, made, began, code, settings)
                 artifact = self.store.publish(record)
         self.events.log(
             "published",
@@ -223,15 +223,16 @@ class Run:
         return work
 
     def _record(
-        self, wanted: Request, work: Work, made: Made, began: datetime, code: str
+        self, wanted: Request, work: Work, made: Made, began: datetime, code: str, settings: str
     ) -> Record:
+        config = configs.to_dict(wanted.stage)
         return Record(
             id=wanted.id,
             name=wanted.name,
             kind=wanted.stage.makes,
             stage=wanted.stage.stage,
             version=wanted.stage.version,
-            config=configs.to_dict(wanted.stage),
+            config=config,
             parents=list(wanted.parents),
             seed=wanted.seed,
             metrics=made.metrics,
@@ -240,7 +241,10 @@ class Run:
             files=describe_files(work.payload),
             code=code,
             execution=_execution(began)
-            | {"peak_memory_bytes": peak_memory_bytes(), "notes": list(made.notes)},
+            | {"peak_memory_bytes": peak_memory_bytes(), "notes": list(made.notes)}
+            # of the config without execution fields and with the content of files outside
+            | {"order": configs.key_order(config), "settings": settings}
+            | ({"speeds": made.speeds} if made.speeds else {}),
         )
 
 

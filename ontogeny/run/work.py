@@ -25,7 +25,8 @@ class Made:
 
     `metrics` are numbers, or intervals as {estimate, low, high}; `summary` is lines for a person;
     `tokens` were processed and `flops` spent. All of these are equal in an interrupted and an
-    undisturbed run; `notes` (speeds) need not be.
+    undisturbed run; `notes` (speeds) need not be. `speeds` are numbers that come from a clock: the
+    record keeps them among its execution, where a document may cite them.
     """
 
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -33,6 +34,7 @@ class Made:
     notes: tuple[str, ...] = ()
     tokens: float = 0.0
     flops: float = 0.0
+    speeds: dict[str, float] = field(default_factory=dict)
 
 
 class Stage(Protocol):

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ontogeny.base.artifact import Artifact
+from ontogeny.base.config import added
 from ontogeny.release.bundle import write_bundle
+from ontogeny.release.price import priced
 from ontogeny.release.words import Words
 from ontogeny.run.work import Made, Work
 
@@ -17,9 +19,11 @@ class Release:
 
     `about` is Markdown in your own words; a number in it is cited as `{{ NAME FIELD FORMAT }}`.
     `claims` are the names of what was claimed in advance: what nothing measured says untested.
+    `policy` is the usage policy; without it the bundle has the template, which its card calls a
+    draft. `price_per_hour` of the computer in `currency` (ISO 4217) puts money on COSTS.md.
 
     Raises:
-        InputError: a licence or language of another form, or words with a number that cites
+        InputError: a licence, language or price of another form, or words with a number that cites
             nothing.
     """
 
@@ -28,10 +32,16 @@ class Release:
     about: str = ""
     languages: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
+    policy: str = added("")
+    price_per_hour: float | None = added(None)
+    currency: str = added("")
 
     stage: ClassVar[str] = "release"
-    version: ClassVar[int] = 1
-    takes: ClassVar[tuple[str, ...]] = ("model", "measurement|effect|comparison|corpus*")
+    version: ClassVar[int] = 2
+    takes: ClassVar[tuple[str, ...]] = (
+        "model",
+        "measurement|effect|comparison|corpus|attacks|watch|gate*",
+    )
     makes: ClassVar[str] = "bundle"
 
     def __post_init__(self) -> None:
@@ -46,4 +56,12 @@ class Release:
         )
 
     def _words(self) -> Words:
-        return Words(self.license, self.title, self.about, self.languages, self.claims)
+        return Words(
+            license=self.license,
+            title=self.title,
+            about=self.about,
+            languages=self.languages,
+            claims=self.claims,
+            policy=self.policy,
+            price=priced(self.price_per_hour, self.currency),
+        )

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,21 +48,23 @@ def test_what_was_exported_is_whole(life: TinyLife, bundle: Path, finished: Path
     done = life.ontogeny("verify", str(bundle), "--store", str(finished))
     assert done.returncode == 0, done.stderr
     heads = [line.split()[0] for line in done.stdout.splitlines()]
-    assert heads == ["files", "load", "evidence", "card", "store", str(bundle)]
+    assert heads == ["files", "load", "evidence", "materials", "card", "store", str(bundle)]
     assert done.stdout.splitlines()[-1].endswith("its card says what its evidence says")
 
 
 def test_verify_prints_json(life: TinyLife, bundle: Path) -> None:
     found = json.loads(life.ontogeny("verify", str(bundle), "--json").stdout)
     assert found["whole"] is True
-    assert [each["name"] for each in found["checks"]] == ["files", "load", "evidence", "card"]
+    assert [each["name"] for each in found["checks"]] == [
+        *("files", "load", "evidence", "materials", "card")
+    ]
 
 
 def test_verify_loads_no_torch(bundle: Path) -> None:
     script = (
         "import sys\nfrom pathlib import Path\n"
-        "from ontogeny.cli.verify_command import verify\n"
-        f"verify(Path({str(bundle)!r}), None, as_json=False)\n"
+        "from ontogeny.cli.verify_command import Asked, verify\n"
+        f"verify(Path({str(bundle)!r}), Asked(None, None), as_json=False)\n"
         "print('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     done = subprocess.run(
@@ -123,7 +126,46 @@ def test_words_of_a_person_are_on_the_card(life: TinyLife, finished: Path, tmp_p
     assert done.returncode == 0, done.stderr
     card = (tmp_path / "out" / "README.md").read_text()
     assert re.search(r'Right: \[\d+\.\d %\]\(evidence/\w+\.json "metrics/exam.score/', card)
-    assert "was chosen by nobody" in card
+    assert "Whoever made this bundle chose no licence" in card
+
+
+def test_a_policy_and_a_price_are_a_persons_words(
+    life: TinyLife, finished: Path, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.md"
+    policy.write_text("# Policy\n\nAsk us: help@example.org\n")
+    given = ("--policy", str(policy), "--price-per-hour", "0.4", "--currency", "EUR")
+    done = export(life, finished, "grpo", tmp_path / "out", *given)
+    assert done.returncode == 0, done.stderr
+    assert "is a draft" not in done.stdout
+    assert (tmp_path / "out" / "USAGE_POLICY.md").read_text() == policy.read_text()
+    costs = (tmp_path / "out" / "COSTS.md").read_text()
+    assert '[0.40](prices.json "per_hour ,.2f") [EUR](prices.json "currency s")' in costs
+
+
+def test_what_the_store_knows_of_attacks_is_on_the_system_card(
+    bundle: Path, finished: Path
+) -> None:
+    text = (bundle / "SYSTEM_CARD.md").read_text()
+    for name in ("safety", "attacked", "attacks"):
+        assert f"[{name}](evidence/{Store.open(finished).resolve(name).id}.json" in text
+
+
+def test_a_tampered_system_card_is_one_line_and_exit_3(
+    life: TinyLife, bundle: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(bundle, tmp_path / "other"))
+    card, sums = other / "SYSTEM_CARD.md", other / "SHA256SUMS"
+    text = card.read_text()
+    forged = re.sub(r"\*\*\[(held|did not hold)\]", "**[solid as a rock]", text, count=1)
+    card.write_text(forged)
+    old, new = (hashlib.sha256(each.encode()).hexdigest() for each in (text, forged))
+    sums.write_text(sums.read_text().replace(old, new))
+    done = life.ontogeny("verify", str(other))
+    line = forged[: forged.index("solid as a rock")].count("\n") + 1
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"error: {card}:{line}: says solid as a rock, the evidence")
+    assert done.stderr.count("\n") == 1
 
 
 MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
@@ -131,6 +173,17 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "no such artifact": (("nothing",), "no artifact is called 'nothing'"),
     "no model": (("corpus",), "'corpus' is a corpus; give a model or a bundle"),
     "a licence of no form": (("grpo", "--license", "My Own"), "license is 'My Own'"),
+    "a price of nothing": (("grpo", "--price-per-hour", "0.4"), "give both, or neither"),
+    "a price below 0": (
+        ("grpo", "--price-per-hour", "-1", "--currency", "EUR"),
+        "give a number above 0",
+    ),
+    "a currency of no form": (
+        ("grpo", "--price-per-hour", "1", "--currency", "Euro"),
+        "currency is 'Euro'",
+    ),
+    "a policy for a gguf": (("grpo", "--to", "gguf", "--policy", "x.md"), "--policy is for"),
+    "no such policy": (("grpo", "--policy", "nowhere.md"), "nowhere.md:1: cannot be read"),
     "no such words": (("grpo", "--about", "nowhere.md"), "nowhere.md:1: cannot be read"),
 }
 

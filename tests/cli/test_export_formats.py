@@ -74,7 +74,7 @@ def test_every_family_goes_out_as_a_bundle_that_verifies(
     out = tmp_path / "out"
     run(root, "export", name, "--to", "hf", "--out", str(out))
     assert [check.name for check in check_bundle(out, Store.open(root / "life"))] == [
-        *("files", "load", "evidence", "card", "store")
+        *("files", "load", "evidence", "materials", "card", "store")
     ]
     card = (out / "README.md").read_text()
     assert "trained elsewhere" in card and "these records do not say" in card
@@ -112,7 +112,7 @@ def test_an_imported_model_without_a_chat_template_is_a_bundle_too(tmp_path: Pat
         "nothing in its files says that it learnt to answer"
         in (tmp_path / "out" / "README.md").read_text()
     )
-    assert len(list(check_bundle(tmp_path / "out"))) == 4
+    assert len(list(check_bundle(tmp_path / "out"))) == 5
     run(tmp_path, "export", "base", "--to", "gguf", "--out", str(tmp_path / "base.gguf"))
     assert "tokenizer.chat_template" not in read_header(tmp_path / "base.gguf").fields
 
@@ -161,7 +161,7 @@ def test_what_a_format_does_not_read_or_cannot_say_is_one_line(root: Path, tmp_p
         (("qwen3", "--to", "hf", "--dtype", "f16"), "--dtype is for gguf"),
         (("qwen3", "--to", "gguf", "--dtype", "q4_k"), "give f32, f16, q8_0"),
         (("qwen3", "--to", "lora", "--license", "mit"), "an adapter has none"),
-        (("qwen3", "--to", "gguf", "--about", "x.md"), "--about is for the card"),
+        (("qwen3", "--to", "gguf", "--about", "x.md"), "--about is for the bundle of hf"),
         (("qwen3", "--to", "lora"), "'qwen3' was not trained with an adapter"),
         (("qwen3", "--to", "gguf", "--out", str(used)), "is already there"),
     ):

@@ -190,6 +190,20 @@ def test_what_would_run_code_in_a_loader_is_left_out(tmp_path: Path) -> None:
     found = read(tmp_path)
     assert found.config is not None and "auto_map" not in found.config
     assert b"auto_map" not in found.tokenizer["tokenizer_config.json"]
+    assert [note for note in found.notes if "auto_map" in note] == [
+        "auto_map of config.json, which would run or fetch code",
+        "auto_map of tokenizer_config.json, which would run or fetch code",
+    ]
+
+
+@pytest.mark.parametrize("key", ["auto_map", "trust_remote_code", "base_model_name_or_path"])
+def test_code_and_other_repositories_are_left_out_however_deep(tmp_path: Path, key: str) -> None:
+    directory(tmp_path)
+    change_json(tmp_path / "config.json", parts=[{"inner": {key: "someone/else"}}], **{key: True})
+    found = read(tmp_path)
+    assert found.config is not None and found.config["parts"] == [{"inner": {}}]
+    assert "someone" not in json.dumps(dict(found.config)) and key not in found.config
+    assert f"{key} of config.json, which would run or fetch code" in found.notes
 
 
 def test_a_chat_template_is_found_in_its_file_and_in_the_configuration(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from release.grown import Grown, bundle_of, grow
+from release.grown import Grown, bundle_of, grow, level
 
 from ontogeny.base.errors import CorruptArtifact, InputError
+from ontogeny.cli.export_command import Options, export
 from ontogeny.release.bundle import write_bundle
 from ontogeny.release.words import Words
 
@@ -109,3 +110,17 @@ def test_a_damaged_model_is_not_released(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(CorruptArtifact, match="sha256"):
         write_bundle(tmp_path / "out", life.by_name["chat"], [], WORDS)
+
+
+def test_names_that_begin_with_a_digit_are_no_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    life = grow(tmp_path / "life")
+    life.model("7b", "sft", "base", chats=True)
+    metrics = {"exam.score": level(0.25)}
+    life.make("7b/measured", "measurement", "measure", "7b", "tokens", metrics=metrics)
+    options = Options("hf", tmp_path / "out", None, "other", None)
+    export("7b", tmp_path / "life", options)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "# A language model\n" in card and "name: 7b/measured" in card
+    assert "each as its evidence says" in capsys.readouterr().out

@@ -24,12 +24,12 @@ def files_of(bundle: Path) -> list[Path]:
 
 def test_a_bundle_as_written_is_whole(written: Path, life: Grown) -> None:
     counts = check(written, life.store)
-    assert list(counts) == ["files", "load", "evidence", "card", "store"]
+    assert list(counts) == ["files", "load", "evidence", "materials", "card", "store"]
     assert counts["files"] == len(files_of(written))
     assert counts["evidence"] == len(list((written / "evidence").iterdir())) == counts["store"]
-    text = (written / CARD).read_text()
-    cited = re.findall(r'\]\([\w./-]+ "', text)
-    assert counts["card"] == len(cited) + text.count("    value: ") > 100
+    texts = [(written / name).read_text() for name in (CARD, "USAGE_POLICY.md", "COSTS.md")]
+    cited = [found for text in texts for found in re.findall(r'\]\([\w./-]+ "', text)]
+    assert counts["card"] == len(cited) + texts[0].count("    value: ") > 100
 
 
 def test_any_flipped_bit_is_found(bundle: Path) -> None:

@@ -1,6 +1,8 @@
 """What a card may cite follows from the records alone, sums and verdicts included."""
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from release.grown import Grown, level, of
 from ontogeny.base.artifact import RECORD
 from ontogeny.base.errors import CorruptArtifact, InputError
 from ontogeny.release.evidence import Evidence, file_of, parse_record, pointer
+from ontogeny.release.price import Price
 
 
 def test_fields_of_records_and_configurations_are_found(life: Grown) -> None:
@@ -122,3 +125,55 @@ def test_only_a_whole_effect_has_a_verdict(tmp_path: Path) -> None:
         evidence = of(life, "base", f"e{number}")
         with pytest.raises(InputError, match="is no effect"):
             evidence.value(file_of(life.by_name[f"e{number}"].id), "verdict")
+
+
+def test_what_is_computed_follows_from_one_field(life: Grown) -> None:
+    evidence = replace(of(life), price=Price(3.6, "EUR"))
+    chat, corpus = (file_of(life.by_name[name].id) for name in ("chat", "corpus"))
+    assert evidence.value(corpus, "count:config/sources") == 3
+    assert evidence.value(chat, "price:cost/seconds") == pytest.approx(0.002)  # 2 s
+    assert evidence.value(chat, "price:sum:cost/seconds") == pytest.approx(0.0085)
+    assert evidence.value("prices.json", "currency") == "EUR"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("count:name", "count:cost/seconds", "price:name", "million:cost/flops", "outcome:name"),
+        *("outcome:metrics/nothing", "price:price:cost/seconds", "million:sum:cost/nothing"),
+        *("price:cost/tokens", "price:seed", "million:cost/seconds", "million:version"),
+        *("sum:metrics/harm/estimate", "sum:cost/harm", "sum:seed", "share:cost/harm"),
+    ],
+)
+def test_what_cannot_be_computed_is_said(life: Grown, field: str) -> None:
+    evidence = replace(of(life), price=Price(3.6, "EUR"))
+    with pytest.raises(InputError):
+        evidence.value(file_of(life.by_name["corpus"].id), field)
+
+
+def test_without_a_price_there_is_none(life: Grown) -> None:
+    chat = file_of(life.by_name["chat"].id)
+    for file, field in ((chat, "price:cost/seconds"), ("prices.json", "per_hour")):
+        with pytest.raises(InputError, match="no"):
+            of(life).value(file, field)
+
+
+def test_a_sum_that_no_record_holds_is_not_0(life: Grown) -> None:
+    evidence, measured = of(life), file_of(life.by_name["measure/chat"].id)
+    for field in ("sum:metrics/exam.harm/estimate", "sum:cost/harm", "share:cost/flops"):
+        with pytest.raises(InputError, match=r"no sum|no share"):
+            evidence.value(measured, field)
+
+
+def test_records_that_branch_again_and_again_take_no_time(life: Grown) -> None:
+    records = dict(of(life).records)
+    pattern, parents = records[life.by_name["measure/chat"].id], [life.by_name["chat"].id]
+    for depth in range(3000):
+        pair = [f"{depth:015x}{side}" for side in "ab"]
+        records |= {each: replace(pattern, id=each, parents=parents) for each in pair}
+        parents = pair
+    evidence = Evidence(life.by_name["chat"].id, records, {}, 0)
+    started = time.process_time()
+    assert evidence.subjects(parents[0]) == {evidence.model}
+    assert evidence.concerns(records[parents[0]])
+    assert time.process_time() - started < 10

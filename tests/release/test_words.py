@@ -53,6 +53,7 @@ def test_code_stays_as_it_is(life: Grown) -> None:
         ("fine\n\nIt scores 0.97 there.", 3, "the number '0.97' has no evidence; cite it as {{"),
         ("fine\n<b>no</b>", 2, "HTML"),
         ("```python\nx", 1, "never ends"),
+        ("fine\nAsk {{ TODO: whom }}.", 2, "not filled in"),
     ],
 )
 def test_a_number_without_evidence_is_refused_by_its_line(

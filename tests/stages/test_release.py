@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from ontogeny.base.artifact import Artifact
-from ontogeny.base.config import from_dict
+from ontogeny.base.config import from_dict, identity_dict
 from ontogeny.base.errors import InputError
 from ontogeny.base.events import Events
 from ontogeny.base.stop import StopRequest
@@ -17,6 +17,7 @@ from ontogeny.plan.plan import Plan
 from ontogeny.release.check import check_bundle
 from ontogeny.run.run import Run
 from ontogeny.stages.measure import Measure
+from ontogeny.stages.measure_serving import MeasureServing
 from ontogeny.stages.release import Release
 
 NO_PLAN = cast(Plan, None)
@@ -102,3 +103,53 @@ def test_what_says_nothing_of_a_model_is_no_parent(store: Store) -> None:
     stage = Release(license="mit", title="A model")
     with pytest.raises(InputError, match="Release takes"):
         playing(store)(stage, store.resolve("grpo"), store.resolve("tokens"), name="wrong")
+
+
+def test_what_came_later_leaves_ids_as_they_were() -> None:
+    before = {"license": "mit", "title": "A model", "about": "", "languages": [], "claims": []}
+    assert identity_dict(Release(license="mit", title="A model")) == before
+
+
+@pytest.fixture(scope="module")
+def tried(store: Store) -> Artifact:
+    """A release of the last model, with what was tried on it and how fast it answers."""
+    serving = MeasureServing(clients=(2,), requests=1, prompt_tokens=8, answer_tokens=8, rounds=1)
+    playing(store)(serving, store.resolve("grpo"), name="serving")
+    names = ("safety", "attacked", "attacks", "serving", "measure/grpo")
+    stage = Release(
+        license="mit",
+        title="A tiny life",
+        policy="# Policy\n\nAsk whoever gave it to you.\n",
+        price_per_hour=3.6,
+        currency="EUR",
+    )
+    measured = [store.resolve(name) for name in names]
+    return playing(store)(stage, store.resolve("grpo"), *measured, name="tried")
+
+
+def test_what_was_tried_is_on_a_system_card(tried: Artifact, store: Store, tmp_path: Path) -> None:
+    counts = {
+        each.name: each.count for each in check_bundle(exported(tried, tmp_path / "x"), store)
+    }
+    assert counts["card"] == tried.metric("cited")
+    text = (tried.path / "SYSTEM_CARD.md").read_text()
+    for name in ("safety", "attacked", "attacks"):
+        assert f"### [{name}](evidence/{store.resolve(name).id}.json" in text
+    safety = store.resolve("safety").metrics["harmful.refusal"]
+    assert f"[{safety['estimate']:.2f}](evidence/{store.resolve('safety').id}.json" in text
+
+
+def test_a_price_of_a_million_tokens_follows_from_the_speed(tried: Artifact, store: Store) -> None:
+    record = store.resolve("serving").record
+    speed = record.execution["speeds"]["2.tokens_per_second"]
+    price = 3.6 * 1e6 / speed / 3600
+    text = (tried.path / "COSTS.md").read_text()
+    form = ",.2f" if price >= 1 else ".2g"
+    cited = f'(evidence/{record.id}.json "million:execution/speeds/2.tokens_per_second {form}")'
+    assert f"[{price:{form}}]{cited}" in text
+
+
+def test_a_policy_of_ones_own_is_no_draft(tried: Artifact, released: Artifact) -> None:
+    assert (tried.path / "USAGE_POLICY.md").read_text().startswith("# Policy\n")
+    assert "It is a draft" not in (tried.path / "README.md").read_text()
+    assert "It is a draft" in (released.path / "README.md").read_text()
