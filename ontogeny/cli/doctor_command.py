@@ -15,7 +15,7 @@ from ontogeny.base.errors import OntogenyError, printable
 from ontogeny.base.housekeeping import Sweep, plan_sweep
 from ontogeny.base.inventory import Inventory, holder, take_inventory
 from ontogeny.base.store import FORMAT, Store
-from ontogeny.cli import doctor_machine
+from ontogeny.cli import doctor_machine, doctor_startup
 from ontogeny.cli.amounts import counted, size_text
 from ontogeny.cli.finding import Finding, looked, report
 from ontogeny.cli.list_command import freed_bytes
@@ -33,6 +33,7 @@ def doctor(root: Path, *, as_json: bool) -> int:
         *looked("machine", lambda: doctor_machine.hardware(root)),
         *looked("python", doctor_machine.python),
         *looked("packages", doctor_machine.packages),
+        *looked("startup", doctor_startup.startup),
         *looked("torch", _torch),
         *looked("store", lambda: store_findings(root)),
         *looked(

@@ -47,6 +47,7 @@ def test_a_whole_machine_is_ready_and_every_section_speaks(tmp_path: Path) -> No
         "machine",
         "python",
         "packages",
+        "startup",
         "torch",
         "store",
         "environment",

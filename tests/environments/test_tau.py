@@ -176,7 +176,7 @@ def test_what_examines_is_not_trained_on(directory: Path) -> None:
         ("tasks.jsonl", b"{\n", "no JSON lines"),
         ("tasks.jsonl", b"\xff", "not UTF-8"),
         ("db.json.gz", b"junk", "cannot be read"),
-        ("db.json.gz", gzip.compress(b"[]"), "no JSON object"),
+        ("db.json.gz", gzip.compress(b"[]", mtime=0), "no JSON object"),
         ("policy.md", b"another", "2 files match policy"),
     ],
 )
