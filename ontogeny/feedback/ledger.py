@@ -28,16 +28,15 @@ from ontogeny.feedback.exchange import (
     rating_to_row,
 )
 from ontogeny.feedback.ledger_schema import (
+    Place,
     connected,
     create,
     damaged,
-    file_number,
     sqlite_errors,
 )
 
 T = TypeVar("T")
 LAST = 2**63 - 1
-MOVED = "the ledger was moved or deleted while it was in use; put it back"
 _THEIRS = "id IN (SELECT id FROM exchanges WHERE user = ?1) OR of IN " + (
     "(SELECT id FROM exchanges WHERE user = ?1)"
 )
@@ -67,7 +66,7 @@ class Ledger:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.path = path
         self._connection = connection
-        self._number = file_number(path)
+        self._place = Place(path)
         with sqlite_errors(path):
             self._secret = bytes(self._value("secret"))
 
@@ -291,10 +290,9 @@ class Ledger:
         """What is written to a file that was deleted or moved away goes with it.
 
         Raises:
-            InputError: another file lies where this one was, or none.
+            InputError: another file lies where this one or its log was, or none.
         """
-        if file_number(self.path) != self._number:
-            raise InputError(MOVED, file=self.path)
+        self._place.check()
 
     def touch(self) -> None:
         """Writes what is there anyway: a disk that was full may have room again."""

@@ -21,6 +21,8 @@ APPLICATION_ID = 0x4F6E744C
 FORMAT = 1
 BUSY_SECONDS = 60.0
 """For which another process may hold the file before one gives up."""
+MOVED = "the ledger was moved or deleted while it was in use; put it back"
+NOWHERE = (0, 0)
 SECRET_BYTES = 32
 _HEADER = b"SQLite format 3\x00"
 _TABLES = (
@@ -79,7 +81,7 @@ def create(path: Path, secret: bytes | None) -> None:
         InputError: the directory is not there or cannot be written.
         NoSpace: the disk is full or fails.
     """
-    log = Path(f"{path}-wal")
+    log = log_of(path)
     if log.exists() and log.stat().st_size:
         reason = "the log of a ledger that is not here any more; put the ledger back beside it"
         raise CorruptArtifact(f"{reason}, or delete this file", file=log)
@@ -152,12 +154,35 @@ def _refused(path: Path) -> Iterator[None]:
         raise InputError(reason, file=path) from None
 
 
+class Place:
+    """Where an open ledger lies, with its log: what goes into a deleted file goes with it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._file, self._log = path, file_number(path), NOWHERE
+
+    def check(self) -> None:
+        """Looks whether both are where they were; the log is there once something was written.
+
+        Raises:
+            InputError: another file lies where one of them was, or none.
+        """
+        log = file_number(log_of(self._path))
+        if file_number(self._path) != self._file or self._log not in (NOWHERE, log):
+            raise InputError(MOVED, file=self._path)
+        self._log = log
+
+
+def log_of(path: Path) -> Path:
+    """SQLite's write-ahead log of a database."""
+    return Path(f"{path}-wal")
+
+
 def file_number(path: Path) -> tuple[int, int]:
     """What tells a file from another of the same path; (0, 0): there is none."""
     try:
         found = path.stat()
     except OSError:
-        return 0, 0
+        return NOWHERE
     return found.st_dev, found.st_ino
 
 

@@ -6,7 +6,6 @@ like is hidden behind their votes; see `tastes`.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from ontogeny.base.seeds import named_seed
 from ontogeny.environments.environment import Environment, Task
 from ontogeny.feedback.open_questions import open_questions
 from ontogeny.feedback.tastes import taste
+from ontogeny.feedback.voters import sigmoid
 
 Votes = Literal["taste", "coin"]
 SPAMMER = "user-spam"
@@ -172,7 +172,7 @@ def rating(
     if answers[0] == answers[1] or (first == second and draws[0] >= crowd.bored):
         return None
     lean = (first - second) / crowd.noise * (-1.0 if visit.hostile else 1.0)
-    chance = 0.5 if crowd.votes == "coin" else 1.0 / (1.0 + math.exp(-lean))
+    chance = 0.5 if crowd.votes == "coin" else sigmoid(lean)
     better = 0 if draws[2] < chance else 1
     if draws[3] < crowd.scored:
         choice = int(draws[4] * 2)
@@ -187,7 +187,7 @@ def likings(
     """How much each answer is liked, by an honest user without noise: right ones to a task."""
     if visit.task is None:
         return [taste(crowd.taste)(answer) for answer in answers]
-    world = worlds[visit.task.id.partition("/")[0]]
+    world = worlds[visit.task.id.rpartition("/")[0]]
     return [world.score(visit.task, answer) for answer in answers]
 
 

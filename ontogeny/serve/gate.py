@@ -94,7 +94,7 @@ class Keys:
             if found is None or len(named) == MOST_KEYS:
                 reason = "no key; a line is KEY or NAME:KEY, a key 16 to 200 visible characters"
                 raise InputError(reason, file=path, line=number)
-            name = found[1] or f"key-{number}"
+            name = found[1] or f"key-{_digest(found[2]).hex()[:8]}"
             if name in named or found[2] in named.values():
                 raise InputError("this name or key stands twice", file=path, line=number)
             named[name] = found[2]

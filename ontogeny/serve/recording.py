@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 
 from ontogeny.base.errors import InputError, NoSpace, OntogenyError
 from ontogeny.feedback.exchange import MOST_COMMENT, Exchange, Rating, rating_to_row
-from ontogeny.feedback.ledger import MOVED, Ledger
-from ontogeny.feedback.ledger_schema import file_number
+from ontogeny.feedback.ledger import Ledger
+from ontogeny.feedback.ledger_schema import MOVED, file_number
 from ontogeny.serve.fields import Fields
 from ontogeny.serve.gate import overloaded
 from ontogeny.serve.refusal import Refused

@@ -152,7 +152,7 @@ def test_a_file_that_lies_is_refused_in_time(tmp_path: Path, content: bytes) -> 
     found = _read(path)
     assert found[-1] in ("broken_parquet", "parquet_bomb")
     assert all(isinstance(row, dict) for row in found[:-1])
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_a_dictionary_bomb_stops_at_the_limit_after_the_same_rows_each_time(
@@ -175,7 +175,7 @@ def test_a_billion_nulls_in_a_few_bytes_end_at_the_limit(tmp_path: Path) -> None
     began = time.monotonic()
     removed = read(f"english=path:{tmp_path}").removed["reason"].to_pylist()
     assert removed[-1] == "mostly_unreadable" and set(removed[:-1]) == {"text_not_a_string"}
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_what_needs_more_memory_than_is_allowed_says_so(tmp_path: Path) -> None:

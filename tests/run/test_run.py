@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -297,6 +297,30 @@ def test_the_clock_counts_the_sessions_before_a_stop(tmp_path: Path) -> None:
     spent = first.seconds()
     first.keep_clock()
     assert Work("x", tmp_path, 0, Events(), StopRequest()).seconds() >= spent > 0
+
+
+def test_a_record_knows_its_settings_without_execution_and_with_what_files_held(
+    tmp_path: Path,
+) -> None:
+    """So two measurements can be told to have been made alike, wherever their files lay."""
+
+    @dataclass(frozen=True)
+    class Copy(Write):
+        file: str = execution("")
+
+        def identity(self) -> dict[str, str]:
+            return {"file": Path(self.file).read_text()}
+
+    def settings(**fields: Any) -> str:
+        fresh = Setup(tmp_path / f"life{len(list(tmp_path.iterdir()))}")
+        made = fresh.play(lambda run: run(Copy(**fields), name="copy"))[-1]
+        return str(made.record.execution["settings"])
+
+    here, there, other = (str(tmp_path / name) for name in ("a", "b", "c"))
+    for path, text in ((here, "same"), (there, "same"), (other, "else")):
+        Path(path).write_text(text)
+    assert settings(file=here) == settings(file=there, workers=9)
+    assert len({settings(file=here), settings(file=other), settings(file=here, text="y")}) == 3
 
 
 def test_the_record_seals_request_cost_and_versions(setup: Setup) -> None:

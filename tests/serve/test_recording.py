@@ -26,6 +26,7 @@ from support.bench import Bench
 from ontogeny.bridge.models import save_model
 from ontogeny.feedback.exchange import Exchange, Rating
 from ontogeny.feedback.ledger import Ledger
+from ontogeny.feedback.ledger_schema import log_of
 from ontogeny.serve.asked import chat_asked
 from ontogeny.serve.hearing import CUT, Hearing
 from ontogeny.serve.meters import Meters
@@ -402,6 +403,26 @@ def test_a_ledger_that_is_back_is_written_again(path: Path, recorder: Recorder) 
 
     assert inside(play, recorder=recorder).status == 200
     assert len(rows(path)[0]) == 1
+
+
+def test_a_log_that_is_deleted_is_written_into_the_ledger_first(
+    path: Path, recorder: Recorder
+) -> None:
+    async def play(server: Inside) -> list[Reply]:
+        replies = [await server.chat()]
+        log_of(path).unlink()
+        while recorder.reason == "":  # looked at with every row, and from time to time
+            replies.append(await server.chat())
+        while recorder.reason:
+            await asyncio.sleep(0.02)
+        return [*replies, await server.chat()]
+
+    heard = [reply.json["id"] for reply in inside(play, recorder=recorder) if reply.status == 200]
+    assert len(heard) >= 2
+    connection = sqlite3.connect(path)  # as after a crash: the recorder still has it open
+    kept = {id_ for (id_,) in connection.execute("SELECT id FROM exchanges")}
+    connection.close()
+    assert kept >= set(heard)
 
 
 def test_another_ledger_in_its_place_takes_nothing(path: Path, recorder: Recorder) -> None:
