@@ -108,14 +108,16 @@ def test_reading_token_by_token_equals_reading_at_once(name: str) -> None:
     model = made(FAMILIES[name])
     tokens = tokens_of(model.shape)
     state = model.new_state(3, model.shape.context)
-    at_once = logits(model, tokens)
+    at_once, exact = logits(model, tokens), logits(made(FAMILIES[name]).double(), tokens)
+    # what float32 loses differs between processors: 3e-4 was seen
+    lost = float((at_once - exact).abs().max())
     reads = [5, 1, 4, *[1] * (model.shape.context - 10)]
     place = 0
     for count in reads:
         part = tokens[:, place : place + count]
         got = model.extend(part, [count] * 3, [0, 1, 2], state)
         place += count
-        assert float((got - at_once[:, place - 1]).abs().max()) < 2e-4
+        assert float((got - exact[:, place - 1]).abs().max()) < max(2e-4, 1.25 * lost)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -15,6 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 LOADED = ("conversations", "pairs", "tasks")
+SAME_DATA, AFTER_SAMPLING = 2e-3, 3e-2
+SAMPLED = ("dpo", "grpo", "reward_model", "measure")
+"""Read what a model sampled: another processor's last bits draw other tokens (seen: 1 %)."""
 GOLDEN = Path(__file__).parents[1] / "support" / "golden.json"
 
 
@@ -110,7 +113,8 @@ def test_results_change_only_with_their_version(finished: Path) -> None:
         result = found[stage]
         assert result["version"] == expected["version"], f"{stage}: update golden.json"
         if "near" in expected:
-            assert result["near"] == pytest.approx(expected["near"], rel=2e-3), stage
+            within = AFTER_SAMPLING if stage in SAMPLED else SAME_DATA
+            assert result["near"] == pytest.approx(expected["near"], rel=within), stage
         elif "exact" in expected:
             assert result["exact"] == expected["exact"], f"{stage}: raise its version"
 
