@@ -89,13 +89,14 @@ def finished(life: TinyLife, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def payloads(store: Path) -> dict[str, str]:
     """Every artifact's name and file -> sha256 of its bytes, read from the disk.
 
-    The evidence in a bundle is left out: records, which keep the clock of their run.
+    The evidence in a bundle is left out: records, which keep the clock of their run; so are its
+    costs, which tell of that clock.
     """
     found = {}
     for record in store.glob("artifacts/*/record.json"):
         name = json.loads(record.read_text())["name"]
         for path in sorted(record.parent.rglob("*")):
-            clocked = path.parent.name == "evidence" or path.name == "SHA256SUMS"
+            clocked = path.parent.name == "evidence" or path.name in ("SHA256SUMS", "COSTS.md")
             if path.is_file() and path != record and not clocked:
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
                 found[f"{name}/{path.relative_to(record.parent)}"] = digest

@@ -15,10 +15,15 @@ from ontogeny import __version__
 from ontogeny.base.errors import COMMAND_LINE, InputError
 from ontogeny.cli.arguments import position
 from ontogeny.cli.ask_options import ask_
+from ontogeny.cli.channel_options import channel, promote, rollback
 from ontogeny.cli.chat_options import chat
 from ontogeny.cli.constitution_options import constitution
 from ontogeny.cli.eval_options import eval_
+from ontogeny.cli.forget_options import forget
+from ontogeny.cli.harvest_options import harvest
 from ontogeny.cli.serve_options import serve
+from ontogeny.cli.sign_options import keygen, sign, verify
+from ontogeny.cli.traffic_options import traffic
 
 app = typer.Typer(
     help="Carries a language model through its whole life: one recipe, every change measured.",
@@ -226,12 +231,33 @@ def export(
         Path | None,
         typer.Option(help="Your own words for the card (Markdown); numbers need evidence."),
     ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="Your usage policy (Markdown); a draft without it.")
+    ] = None,
+    price_per_hour: Annotated[
+        float | None,
+        typer.Option(help="What an hour of the computer costs; puts money on COSTS.md."),
+    ] = None,
+    currency: Annotated[str, typer.Option(help="Of that price: EUR, USD, ...")] = "",
+    sign_: Annotated[
+        Path | None, typer.Option("--sign", help="Sign the bundle by this private key (PEM).")
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Write a model for other tools: a bundle with its card, a gguf, or its adapter."""
     from ontogeny.cli import export_command
 
-    options = export_command.Options(to=to, out=out, dtype=dtype, license=license_, about=about)
+    options = export_command.Options(
+        to=to,
+        out=out,
+        dtype=dtype,
+        license=license_,
+        about=about,
+        policy=policy,
+        price_per_hour=price_per_hour,
+        currency=currency,
+        sign=sign_,
+    )
     export_command.export(artifact, store, options)
 
 
@@ -251,33 +277,32 @@ def import_(
         str | None,
         typer.Option(help="SOURCE is a PEFT adapter: the model in the store that it belongs to."),
     ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="SOURCE is a bundle that this public key must have signed.")
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
     """Take open weights into the store: config, weights, tokenizer and chat template."""
     from ontogeny.cli import import_command
 
-    import_command.import_weights(source, store, name=name, base=base, as_json=as_json)
+    asked = import_command.Asked(source, name=name, base=base, key=key)
+    import_command.import_weights(asked, store, as_json=as_json)
 
 
 app.command("eval")(eval_)
 app.command("ask")(ask_)
 app.add_typer(constitution, name="constitution")
 app.command("serve")(serve)
-
-
-@app.command()
-def verify(
-    bundle: Annotated[Path, typer.Argument(help="The directory of a bundle.")],
-    store: Annotated[
-        Path | None, typer.Option("--store", help="Also compare the evidence with this store.")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Check a bundle: every byte by its sha256, every number of the card by its evidence."""
-    from ontogeny.cli import verify_command
-
-    verify_command.verify(bundle, store, as_json=as_json)
+app.command("forget")(forget)
+app.command("promote")(promote)
+app.command("rollback")(rollback)
+app.command("channel")(channel)
+app.command("harvest")(harvest)
+app.command("traffic")(traffic)
+app.command("keygen")(keygen)
+app.command("sign")(sign)
+app.command("verify")(verify)
 
 
 @app.command()

@@ -17,13 +17,15 @@ from conftest import SUPPORT, TinyLife, payloads
 
 pytestmark = pytest.mark.interrupt
 
-GRADIENT = ("base", "more", "long", "sft", "wash", "dpo", "grpo", "reward", "ppo")
+GRADIENT = ("base", "more", "long", "sft", "wash", "dpo", "grpo", "reward", "ppo", "candidate")
 STAGES = (
     *("corpus", "tokenizer", "tokens", "xz", "base", "base-bpb", "effect", "needles"),
     *("conversations", "more", "long", "sft", "wash", "pairs", "dpo", "grpo"),
     *("measure/dpo", "measure/grpo", "drift", "compare", "samples"),
     *("reward", "ppo", "rewards", "watch", "played", "lessons", "contrasts", "safety"),
     *("labels", "revisions", "attacks", "repairs", "attacked"),
+    *("traffic", "harvest", "harvest/pairs", "harvest/talks", "candidate", "planted", "memory"),
+    *("liked/candidate", "liked/released", "gate", "promoted", "serving"),
     *("own/chats", "own/pairs", "own/tasks", "own/prefers", "own/exam", "release"),
 )
 KILLS_A_STAGE, KILLS_A_SHORT_STAGE = 5, 2

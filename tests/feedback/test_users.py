@@ -97,7 +97,7 @@ def test_corrections_are_right_unless_their_author_is_hostile() -> None:
         said = rating(each, ("?", "!"), crowd, WORLDS)
         if each.task is not None:
             assert said is not None
-            world = WORLDS[each.task.id.partition("/")[0]]
+            world = WORLDS[each.task.id.rpartition("/")[0]]
             assert world.score(each.task, said["correction"]) == float(not each.hostile)
             seen.add(each.hostile)
     assert seen == {True, False}

@@ -105,7 +105,7 @@ def test_what_says_nothing_of_a_model_is_no_parent(store: Store) -> None:
         playing(store)(stage, store.resolve("grpo"), store.resolve("tokens"), name="wrong")
 
 
-def test_what_came_later_leaves_ids_as_they_were() -> None:
+def test_what_came_later_is_no_part_of_a_config_that_does_not_say_it() -> None:
     before = {"license": "mit", "title": "A model", "about": "", "languages": [], "claims": []}
     assert identity_dict(Release(license="mit", title="A model")) == before
 

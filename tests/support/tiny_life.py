@@ -6,6 +6,8 @@ from typing import Any
 
 from ontogeny.base.artifact import Artifact
 from ontogeny.evaluate.claims import Claim
+from ontogeny.evaluate.gate import Criterion
+from ontogeny.feedback.users import Crowd
 from ontogeny.run.run import Run
 from ontogeny.stages.bits_per_byte import BitsPerByte
 from ontogeny.stages.compare import Compare
@@ -19,17 +21,26 @@ from ontogeny.stages.drift import Drift
 from ontogeny.stages.effect import Effect
 from ontogeny.stages.encode import Encode
 from ontogeny.stages.extend_context import ExtendContext
+from ontogeny.stages.feedback_conversations import FeedbackConversations
+from ontogeny.stages.feedback_pairs import FeedbackPairs
+from ontogeny.stages.gate import Gate
+from ontogeny.stages.gate_effect import GateEffect
 from ontogeny.stages.grpo import GRPO
+from ontogeny.stages.harvest import Harvest
 from ontogeny.stages.haystacks import Hay, Haystacks
 from ontogeny.stages.load_conversations import LoadConversations
 from ontogeny.stages.load_pairs import LoadPairs
 from ontogeny.stages.load_tasks import LoadTasks
 from ontogeny.stages.measure import Measure
 from ontogeny.stages.measure_attacks import MeasureAttacks
+from ontogeny.stages.measure_memory import MeasureMemory
 from ontogeny.stages.measure_pairs import MeasurePairs
+from ontogeny.stages.measure_preference import MeasurePreference
 from ontogeny.stages.measure_rewards import MeasureRewards
 from ontogeny.stages.measure_safety import MeasureSafety
+from ontogeny.stages.measure_serving import MeasureServing
 from ontogeny.stages.pairs import Pairs
+from ontogeny.stages.plant_canaries import PlantCanaries
 from ontogeny.stages.play import Play
 from ontogeny.stages.ppo import PPO
 from ontogeny.stages.prepare import Prepare
@@ -41,12 +52,17 @@ from ontogeny.stages.reward_model import RewardModel
 from ontogeny.stages.samples import Samples
 from ontogeny.stages.sft import SFT
 from ontogeny.stages.teach import Teach
+from ontogeny.stages.traffic import Traffic
 from ontogeny.stages.train_tokenizer import TrainTokenizer
 from ontogeny.stages.wash import Wash
 from ontogeny.stages.watch import Watch
 from ontogeny.stages.yardstick import Yardstick
 
 ROWS = Path(__file__).parent / "rows"
+CROWD = Crowd(
+    users=6, requests=100, questions=20, tasks=("vowels-3",), suggestions=4, bored=1.0, spam=5
+)
+PROMOTED = Claim("circle.promoted", "a gate's word", "decision", "at_most", 0.0, null=1.0)
 BPB = Claim("base.bpb", "bits a byte", "bits a byte", "at_most", 1.0, null=None)
 SOURCE = "english=path:" + os.environ.get("TINY_LIFE_TEXTS", "texts")
 
@@ -150,6 +166,7 @@ def tiny_life(run: Run) -> Artifact:
     run(Samples(prompts=("The state of",), max_tokens=8), grpo, name="samples")
     rewarded(run, wash, pairs)
     guarded(run, tokenizer, grpo)
+    circled(run, grpo)
     own = own_rows(run, tokenizer, grpo)
     return run(
         Release(license="apache-2.0", title="Tiny"), grpo, before, after, own, name="release"
@@ -199,6 +216,28 @@ def guarded(run: Run, tokenizer: Artifact, model: Artifact) -> None:
     )
     run(RepairFailures(plain=10), tokenizer, attacks, name="repairs")
     run(MeasureAttacks(harmful=4, benign=4, max_tokens=8), model, name="attacked")
+
+
+def circled(run: Run, model: Artifact) -> None:
+    """Users over HTTP, what they said harvested and learnt, secrets planted, a gate."""
+    traffic = run(Traffic(crowd=CROWD, max_tokens=8), model, name="traffic")
+    harvest = run(Harvest(), traffic, name="harvest")
+    pairs = run(FeedbackPairs(heldout=0.3), harvest, model, name="harvest/pairs")
+    talks = run(FeedbackConversations(heldout=0.0), harvest, model, name="harvest/talks")
+    learning = DPO(peak_lr=0.001, pairs_a_step=4, checkpoint_seconds=0.1)
+    candidate = run(learning, model, pairs, name="candidate")
+    planted = run(PlantCanaries(counts={0: 2, 1: 2, 10: 2}), model, talks, name="planted")
+    run(MeasureMemory(alternatives=3, tail=4, rows=20), candidate, planted, name="memory")
+    asked = MeasurePreference(questions=20, answers=2, max_tokens=8)
+    liked = [
+        run(asked, each, name=f"liked/{name}")
+        for name, each in (("candidate", candidate), ("released", model))
+    ]
+    gate = Gate(criteria=(Criterion("liked", "preference.score", "gain", 0.0),))
+    decided = run(gate, candidate, model, *liked, name="gate")
+    run(GateEffect(claim=PROMOTED), decided, name="promoted")
+    speeds = MeasureServing(clients=(1, 2), requests=2, prompt_tokens=16, answer_tokens=8, rounds=1)
+    run(speeds, model, name="serving")
 
 
 def own_rows(run: Run, tokenizer: Artifact, model: Artifact) -> Artifact:
