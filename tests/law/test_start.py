@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 
 HEAVY = {"torch", "transformers", "pyarrow", "tokenizers", "numpy"}
 HELP = ["-m", "ontogeny", "--help"]
@@ -34,15 +34,20 @@ def test_the_check_sees_what_is_loaded() -> None:
     assert "numpy" in _loaded("-c", "import numpy")
 
 
-def test_help_answers_within_a_third_of_a_second() -> None:
+def test_help_needs_less_than_a_third_of_a_second() -> None:
+    """Of processor time: on a busy machine the clock tells of others."""
     fastest = float("inf")
-    for _ in range(15):  # the machine may be busy; what counts is what the program needs
-        started = time.perf_counter()
+    for _ in range(5):
+        before = _spent()
         done = subprocess.run(
             [sys.executable, *HELP], capture_output=True, text=True, check=True, timeout=60
         )
-        fastest = min(fastest, time.perf_counter() - started)
-        if fastest < 0.3:
-            break
+        fastest = min(fastest, _spent() - before)
     assert "Usage" in done.stdout
     assert fastest < 0.3
+
+
+def _spent() -> float:
+    """Seconds of processor that ended children have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
