@@ -17,6 +17,7 @@ Publishing is one rename: payload/ (fsynced, with its record) becomes artifacts/
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import re
 import shutil
@@ -34,6 +35,8 @@ FORMAT = 1
 GONE = ".gone"
 LOOK_SECONDS = 0.05
 """How often a lock is tried that somebody else holds."""
+MOST_TOLD = 20
+"""Names that one line tells."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
 
 
@@ -170,8 +173,8 @@ class Store:
         fits = [path.name for path in self.artifacts.iterdir() if path.name.startswith(reference)]
         if len(fits) == 1 and reference:
             return self.get(fits[0])
-        known = ", ".join(sorted(self.named())) or "nothing yet"
         reason = "several artifacts begin with" if fits else "no artifact is called"
+        known = _some(reference, sorted(self.named()))
         raise InputError(f"{reason} '{reference}'; the store has {known}", file=self.root)
 
     def named(self) -> dict[str, str]:
@@ -228,6 +231,14 @@ def erase(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _some(wanted: str, names: list[str]) -> str:
+    """All names where they are few, else those like `wanted`, or the first."""
+    if len(names) <= MOST_TOLD:
+        return ", ".join(names) or "nothing yet"
+    near = difflib.get_close_matches(wanted, names, MOST_TOLD, 0.5) or names[:MOST_TOLD]
+    return f"{', '.join(near)} and {len(names) - len(near)} more (ontogeny list)"
 
 
 def valid_name(name: str) -> bool:

@@ -122,6 +122,16 @@ def test_an_unknown_reference_says_what_there_is(store: Store) -> None:
         store.resolve("base")
 
 
+def test_of_many_names_those_alike_are_told(store: Store) -> None:
+    for number in range(90):
+        store.set_name(f"measure/{number}", "0" * 16)
+    store.set_name("base", "0" * 16)
+    with pytest.raises(InputError, match=r"the store has base and 90 more \(ontogeny list\)"):
+        store.resolve("bases")
+    with pytest.raises(InputError, match="and 71 more"):
+        store.resolve("zzz")
+
+
 def test_a_store_of_another_format_is_refused(store: Store) -> None:
     (store.root / "store.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(InputError, match="another format"):
