@@ -36,11 +36,21 @@ class Between:
         """
         if not self._work:
             return
-        steps, futures = self._work.popleft()
+        steps, futures = self._work[0]  # busy while the step is under way, too
+        try:
+            goes_on = self._done(steps, futures)
+        finally:
+            self._work.popleft()
+        if goes_on:
+            self._work.append((steps, futures))
+
+    @staticmethod
+    def _done(steps: Steps, futures: Sequence[asyncio.Future[Any]]) -> bool:
+        """One step; whether there is another."""
         left = [each for each in futures if not each.done()]
         if not left:
             steps.close()
-            return
+            return False
         try:
             next(steps)
         except StopIteration as end:
@@ -55,4 +65,5 @@ class Between:
             if not isinstance(error, Exception):
                 raise
         else:
-            self._work.append((steps, futures))
+            return True
+        return False

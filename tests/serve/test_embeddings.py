@@ -173,6 +173,7 @@ def test_a_client_who_leaves_ends_the_work() -> None:
         leaves = asyncio.Event()
         waiting = asyncio.create_task(app.ask(PATH, BODY | {"input": texts}, leaves=leaves))
         while not app.policy._between.busy:
+            assert not waiting.done()
             await asyncio.sleep(0)
         leaves.set()
         assert (await waiting).status == 0
