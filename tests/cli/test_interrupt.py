@@ -24,7 +24,7 @@ STAGES = (
     *("measure/dpo", "measure/grpo", "drift", "compare", "samples"),
     *("reward", "ppo", "rewards", "watch", "played", "lessons", "contrasts", "safety"),
     *("labels", "revisions", "attacks", "repairs", "attacked"),
-    *("traffic", "harvest", "harvest/pairs", "harvest/talks", "candidate", "planted", "memory"),
+    *("traffic", "harvest", "votes/pairs", "votes/talks", "candidate", "planted", "memory"),
     *("liked/candidate", "liked/released", "gate", "promoted", "serving"),
     *("own/chats", "own/pairs", "own/tasks", "own/prefers", "own/exam", "release"),
 )

@@ -222,8 +222,8 @@ def circled(run: Run, model: Artifact) -> None:
     """Users over HTTP, what they said harvested and learnt, secrets planted, a gate."""
     traffic = run(Traffic(crowd=CROWD, max_tokens=8), model, name="traffic")
     harvest = run(Harvest(), traffic, name="harvest")
-    pairs = run(FeedbackPairs(heldout=0.3), harvest, model, name="harvest/pairs")
-    talks = run(FeedbackConversations(heldout=0.0), harvest, model, name="harvest/talks")
+    pairs = run(FeedbackPairs(heldout=0.3), harvest, model, name="votes/pairs")
+    talks = run(FeedbackConversations(heldout=0.0), harvest, model, name="votes/talks")
     learning = DPO(peak_lr=0.001, pairs_a_step=4, checkpoint_seconds=0.1)
     candidate = run(learning, model, pairs, name="candidate")
     planted = run(PlantCanaries(counts={0: 2, 1: 2, 10: 2}), model, talks, name="planted")
