@@ -7,7 +7,7 @@ import hmac
 import math
 import re
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -135,8 +135,9 @@ class Gate:
         self.limits, self._clock = limits, clock
         self.inside = 0
         self._reading = 0
-        self._pace = 0.0
-        """Seconds from one answer's end to the next while no slot is idle; 0: not known yet."""
+        # (seconds since the end before, answers) of ends while no slot was idle; answers of one
+        # length end together, so two rounds of all slots are looked at
+        self._ends: deque[tuple[float, int]] = deque(maxlen=2 * limits.slots)
         self._last, self._full = 0.0, False
         self._due: OrderedDict[str, float] = OrderedDict()
 
@@ -188,7 +189,7 @@ class Gate:
         if units > most:
             raise Refused(f"{units} answers at once; this server takes {most}", param="n")
         # who comes to idle slots is never refused, so a pace that has changed is measured again
-        wait = max(0, self.inside - self.limits.slots + 1) * self._pace
+        wait = max(0, self.inside - self.limits.slots + 1) * self._pace()
         if self.inside + units > most or wait > self.limits.wait_seconds:
             after = min(MOST_WAIT_SECONDS, max(1, math.ceil(wait / 2)))
             raise overloaded("all slots are taken and the queue is too long", after)
@@ -199,11 +200,14 @@ class Gate:
             self.inside -= units
             self._measure(units)
 
+    def _pace(self) -> float:
+        """Seconds from one answer's end to the next while no slot is idle; 0: not known yet."""
+        return sum(gap for gap, _ in self._ends) / max(1, sum(ended for _, ended in self._ends))
+
     def _measure(self, ended: int) -> None:
         now = self._clock()
         if self._full:
-            pace = (now - self._last) / ended
-            self._pace += (0.1 if self._pace else 1.0) * (pace - self._pace)
+            self._ends.append((now - self._last, ended))
         self._last, self._full = now, self.inside >= self.limits.slots
 
 

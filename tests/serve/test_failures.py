@@ -196,6 +196,21 @@ def test_a_policy_aside_gives_back_its_slot_when_its_asker_leaves() -> None:
         asyncio.run(play(aside))
 
 
+def test_answers_that_end_together_do_not_make_the_pace_look_fast() -> None:
+    now = [0.0]
+    gate = Gate(Limits(slots=32, waiting=140, wait_seconds=5.0), lambda: now[0])
+    inside = [ExitStack() for _ in range(172)]
+    for each in inside:
+        each.enter_context(gate.entered(1))
+    for number, each in enumerate(inside[:95]):
+        now[0] += 10.0 * (number % 32 == 0)  # a round of all slots
+        each.close()
+    with pytest.raises(Refused), gate.entered(1):  # behind 45 others: about 14 s
+        pass
+    for each in inside[95:]:
+        each.close()
+
+
 def test_the_queue_is_as_long_as_the_measured_pace_allows() -> None:
     now = [0.0]
     gate = Gate(Limits(slots=2, waiting=100, wait_seconds=5.0), lambda: now[0])
